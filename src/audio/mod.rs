@@ -1,0 +1,22 @@
+//! Sound: from PCM to paced packets, and from packets to PCM whose time never shrinks.
+//!
+//! [`send`] owns the pacing clock, [`queue`] what waits for it; [`receive`] owns order, waiting and
+//! gaps, [`pcm`] what waits to be read. [`codec`] is the seam to the coders, [`resample`] the only
+//! place where rates change. Nothing here reads a clock: time comes in with each call.
+
+pub(crate) mod codec;
+mod null;
+#[cfg(feature = "opus")]
+mod opus;
+mod pcm;
+mod queue;
+pub(crate) mod receive;
+mod resample;
+pub(crate) mod send;
+
+pub(crate) use codec::AudioCodec;
+pub(crate) use receive::AudioReceiver;
+pub(crate) use send::{AudioPacket, AudioSender};
+
+#[cfg(test)]
+mod tests;

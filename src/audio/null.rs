@@ -1,0 +1,122 @@
+//! A code for simulation: cheap, and it says what it holds.
+//!
+//! A packet is `b'N'`, the number of channels, the number of 10 ms chunks, the wrapping sum of all
+//! samples (4 bytes, little endian), and then the first sample of each chunk and channel (2 bytes
+//! each, little endian). It decodes to those first samples, each held for 10 ms: a test that sends
+//! steps finds them again, to the chunk and in order. It is not meant to be listened to.
+
+use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::config::{AudioIn, AudioOut};
+
+const TAG: u8 = b'N';
+
+/// Tag, channels, chunks, sum.
+const HEADER: usize = 7;
+
+/// 10 ms at 48 kHz.
+const CHUNK: usize = 480;
+
+/// The longest packet: 120 ms, as in Opus (RFC 6716 section 3.2.5).
+const CHUNKS_MAX: usize = 12;
+
+/// Codes by summary.
+#[derive(Debug)]
+pub(crate) struct NullEncoder {
+    channels: u8,
+    /// Samples of all channels in 10 ms.
+    chunk: usize,
+    chunks: usize,
+}
+
+impl NullEncoder {
+    pub(crate) fn new(config: AudioOut) -> NullEncoder {
+        NullEncoder {
+            channels: config.channels,
+            chunk: config.rate as usize / 100 * usize::from(config.channels),
+            chunks: config.packet_time.chunks(),
+        }
+    }
+
+    fn header(&self, chunks: usize, sum: u32, packet: &mut Vec<u8>) {
+        packet.clear();
+        packet.extend_from_slice(&[TAG, self.channels, chunks as u8]);
+        packet.extend_from_slice(&sum.to_le_bytes());
+    }
+}
+
+impl AudioEncoder for NullEncoder {
+    fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
+        let sum = samples.iter().fold(0u32, |sum, &sample| sum.wrapping_add(sample as u32));
+        self.header(samples.len() / self.chunk, sum, packet);
+        for chunk in samples.chunks_exact(self.chunk) {
+            for sample in &chunk[..usize::from(self.channels)] {
+                packet.extend_from_slice(&sample.to_le_bytes());
+            }
+        }
+    }
+
+    fn silence(&mut self, packet: &mut Vec<u8>) {
+        self.header(self.chunks, 0, packet);
+        packet.resize(HEADER + self.chunks * usize::from(self.channels) * 2, 0);
+    }
+}
+
+/// Reads summaries.
+#[derive(Debug)]
+pub(crate) struct NullDecoder {
+    channels: usize,
+    /// What the last chunk held; concealment repeats it.
+    last: [i16; 2],
+}
+
+impl NullDecoder {
+    pub(crate) fn new(config: AudioIn) -> NullDecoder {
+        NullDecoder { channels: usize::from(config.channels), last: [0; 2] }
+    }
+
+    fn hold(&self, frames: usize, samples: &mut Vec<i16>) {
+        let start = samples.len();
+        samples.resize(start + frames * self.channels, self.last[0]);
+        if self.channels == 2 {
+            let right = samples[start..].iter_mut().skip(1).step_by(2);
+            right.for_each(|sample| *sample = self.last[1]);
+        }
+    }
+}
+
+/// The packet's channels and the first samples of its chunks; `None` when it is malformed.
+fn parse(packet: &[u8]) -> Option<(usize, &[u8])> {
+    let (header, body) = packet.split_at_checked(HEADER)?;
+    let (channels, chunks) = (usize::from(header[1]), usize::from(header[2]));
+    let whole = header[0] == TAG
+        && (1..=2).contains(&channels)
+        && (1..=CHUNKS_MAX).contains(&chunks)
+        && body.len() == chunks * channels * 2;
+    whole.then_some((channels, body))
+}
+
+impl AudioDecoder for NullDecoder {
+    fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let Some((channels, body)) = parse(packet) else { return 0 };
+        for chunk in body.chunks_exact(channels * 2) {
+            let left = i16::from_le_bytes([chunk[0], chunk[1]]);
+            let right = if channels == 2 { i16::from_le_bytes([chunk[2], chunk[3]]) } else { left };
+            self.last = [left, right];
+            self.hold(CHUNK, samples);
+        }
+        body.len() / (channels * 2) * CHUNK
+    }
+
+    fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>) {
+        self.hold(frames, samples);
+    }
+
+    fn duration(&self, packet: &[u8]) -> Option<usize> {
+        let (channels, body) = parse(packet)?;
+        Some(body.len() / (channels * 2) * CHUNK)
+    }
+
+    fn reset(&mut self) {
+        self.last = [0; 2];
+    }
+}

@@ -1,0 +1,152 @@
+//! What was received and waits to be read: samples, where they come from, and their time.
+//!
+//! Long silence is a number, not samples. Time is the count of all samples that were ever queued,
+//! dropped ones included.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::{AudioInfo, AudioOrigin};
+
+/// How much waits to be read, besides the longest pause; the oldest is dropped beyond it. 1 s:
+/// more than a reader that is alive needs (Pipecat's `SmallWebRTCTrack` discards after 2 s), less
+/// than a listener takes for an answer to what was just said.
+pub(super) const PCM_MAX: Duration = Duration::from_secs(1);
+
+/// Samples of one origin.
+#[derive(Debug)]
+struct Segment {
+    origin: AudioOrigin,
+    /// Samples per channel.
+    len: u64,
+    /// Whether they stand in `samples`; else they are zeros.
+    is_stored: bool,
+}
+
+/// The first `len` of a queue's samples, in the two pieces that they lie in: whole slices are
+/// copied at once, an iterator over the ring is not (measured: a tenth of a call's time).
+pub(super) fn front(queue: &VecDeque<i16>, len: usize) -> [&[i16]; 2] {
+    let (first, second) = queue.as_slices();
+    let from_first = len.min(first.len());
+    [&first[..from_first], &second[..len - from_first]]
+}
+
+/// A queue of decoded sound.
+#[derive(Debug)]
+pub(super) struct Pcm {
+    rate: u32,
+    channels: usize,
+    segments: VecDeque<Segment>,
+    samples: VecDeque<i16>,
+    /// Samples per channel that are queued.
+    len: u64,
+    /// The longest pause that was queued since the queue was empty. Its time passed in one step,
+    /// before anybody could have read it, so it does not count for the limit.
+    pause: u64,
+    /// Samples per channel before the first queued one.
+    position: u64,
+    dropped: u64,
+}
+
+impl Pcm {
+    pub(super) fn new(rate: u32, channels: u8) -> Pcm {
+        Pcm {
+            rate,
+            channels: usize::from(channels),
+            segments: VecDeque::new(),
+            samples: VecDeque::new(),
+            len: 0,
+            pause: 0,
+            position: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Appends samples, interleaved.
+    pub(super) fn push(&mut self, samples: &[i16], origin: AudioOrigin) {
+        self.samples.extend(samples);
+        self.append((samples.len() / self.channels) as u64, origin, true);
+    }
+
+    /// Appends zeros: `len` per channel.
+    pub(super) fn push_silence(&mut self, len: u64) {
+        self.pause = self.pause.max(len);
+        self.append(len, AudioOrigin::Silence, false);
+    }
+
+    /// Moves the oldest samples, of one origin, to `out`, as many as it has room for.
+    pub(super) fn read(&mut self, out: &mut [i16]) -> Option<AudioInfo> {
+        let room = (out.len() / self.channels) as u64;
+        let segment = self.segments.front()?;
+        let (origin, is_stored) = (segment.origin, segment.is_stored);
+        let len = segment.len.min(room);
+        if len == 0 {
+            return None;
+        }
+        let out = &mut out[..len as usize * self.channels];
+        if is_stored {
+            let mut room = &mut out[..];
+            for part in front(&self.samples, room.len()) {
+                let (filled, rest) = room.split_at_mut(part.len());
+                filled.copy_from_slice(part);
+                room = rest;
+            }
+        } else {
+            out.fill(0);
+        }
+        let time = self.time();
+        self.skip(len);
+        if self.len == 0 {
+            self.pause = 0;
+        }
+        Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, origin))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Samples per channel that were dropped unread.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The first queued sample's time, rounded down to a nanosecond.
+    fn time(&self) -> Duration {
+        let rate = u64::from(self.rate);
+        let nanos = self.position % rate * 1_000_000_000 / rate;
+        Duration::new(self.position / rate, nanos as u32)
+    }
+
+    fn append(&mut self, len: u64, origin: AudioOrigin, is_stored: bool) {
+        if len == 0 {
+            return;
+        }
+        match self.segments.back_mut() {
+            Some(last) if last.origin == origin && last.is_stored == is_stored => last.len += len,
+            _ => self.segments.push_back(Segment { origin, len, is_stored }),
+        }
+        self.len += len;
+        let max = PCM_MAX.as_secs() * u64::from(self.rate) + self.pause;
+        while self.len > max {
+            let first = self.segments.front().map_or(0, |segment| segment.len);
+            let drop = first.min(self.len - max);
+            self.skip(drop);
+            self.dropped += drop;
+        }
+    }
+
+    /// Takes `len` samples per channel from the first segment, which has as many.
+    fn skip(&mut self, len: u64) {
+        let segment = self.segments.front_mut().expect("the caller has looked at it");
+        segment.len -= len;
+        if segment.is_stored {
+            self.samples.drain(..len as usize * self.channels);
+        }
+        if segment.len == 0 {
+            self.segments.pop_front();
+        }
+        self.len -= len;
+        self.position += len;
+    }
+}

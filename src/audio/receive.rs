@@ -1,0 +1,400 @@
+//! Packets in, sound out: its own order, waiting and gaps. Time never shrinks.
+//!
+//! What is given out lasts as long as the media that the peer's RTP times tell of, to the sample,
+//! whatever is lost. Nothing is delayed on a clean stream: a packet that follows the one before is
+//! decoded as it comes.
+//!
+//! What becomes of a packet:
+//! - Next in sequence, or next in time: decoded at once.
+//! - Next in sequence, later in time: a pause that the peer did not send (DTX). Silence, no wait.
+//! - Ahead in sequence and time: held at most 60 ms for those that are missing. Then these are
+//!   given up: concealment for at most 100 ms, then silence.
+//! - Taken before: counted as duplicate. Given up before, or of a stream that just ended: late.
+//! - Cannot be read: its time is concealed.
+//! - More than 10 s ahead in time: the peer's clock was set anew; nothing is filled, media time
+//!   goes on. Next in sequence, but earlier in time: the same, as if it followed.
+//! - Of another SSRC, or far off in sequence and followed by its successor (RFC 3550 A.1): a new
+//!   stream. The decoder forgets, media time goes on.
+//!
+//! Media time never waits for a packet that may not come: a gap's length is known only when the
+//! packet after it has come. There is no playout clock here.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::audio::codec::{AudioCodec, AudioDecoder};
+use crate::audio::pcm::Pcm;
+use crate::audio::resample::Resampler;
+use crate::config::AudioIn;
+use crate::{AudioInfo, AudioOrigin};
+
+/// How long a gap waits for packets that were overtaken. 60 ms: reordering in networks spans a few
+/// packets, and a listener notices 100 ms more of delay.
+pub(crate) const REORDER_WAIT: Duration = Duration::from_millis(60);
+
+/// How many packets are held behind a gap. 32: 60 ms of the shortest packets (2.5 ms), and a third
+/// more; 48 KB at the largest datagram.
+const HELD_MAX: usize = 32;
+
+/// How much of a gap is concealed, at 48 kHz. 100 ms: longer concealment is a drone that was never
+/// said (libopus itself has faded to nothing by then).
+const CONCEAL_MAX: u64 = 4_800;
+
+/// The longest gap that is filled, at 48 kHz. 10 s: longer than a call survives an outage without
+/// being told of it, and far below the steps of a clock that was set anew.
+const FILL_MAX: u64 = 480_000;
+
+/// How far a packet may be ahead or behind in sequence before it is doubted (RFC 3550 A.1:
+/// MAX_DROPOUT and MAX_MISORDER).
+const DROPOUT_MAX: u64 = 3_000;
+const MISORDER_MAX: u64 = 100;
+
+/// What a receiver counted. Samples are per channel at 48 kHz.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReceiveCounters {
+    /// Packets that came, all of them.
+    pub(crate) packets: u64,
+    /// Packets that came twice, or after their time was given out, or that could not be read.
+    pub(crate) duplicates: u64,
+    pub(crate) late: u64,
+    pub(crate) malformed: u64,
+    /// How often a stream began anew or its clock jumped.
+    pub(crate) restarts: u64,
+    pub(crate) concealed_samples: u64,
+    pub(crate) silence_samples: u64,
+    /// Samples that were dropped because nobody read them.
+    pub(crate) dropped_samples: u64,
+}
+
+/// Where a stream stands.
+#[derive(Debug)]
+struct Stream {
+    ssrc: u32,
+    /// The sequence number and the RTP time that follow what was given out.
+    next_seq: u64,
+    next_time: u64,
+    /// Which packets before `next_seq` came: bit n for `next_seq - 1 - n`.
+    came: u128,
+    /// Whether the last packet in sequence could not be read: what follows is a loss, no pause.
+    is_broken: bool,
+    /// The sequence number that would prove that a doubted packet was right.
+    doubted: Option<u64>,
+}
+
+impl Stream {
+    fn new(ssrc: u32, seq: u64, rtp_time: u64) -> Stream {
+        Stream {
+            ssrc,
+            next_seq: seq,
+            next_time: rtp_time,
+            came: 0,
+            is_broken: false,
+            doubted: None,
+        }
+    }
+
+    /// Notes that `seq`, at or after `next_seq`, was given out.
+    fn advance(&mut self, seq: u64) {
+        let step = (seq - self.next_seq).saturating_add(1);
+        let shift = u32::try_from(step).unwrap_or(u32::MAX);
+        self.came = self.came.checked_shl(shift).unwrap_or_default() | 1;
+        self.next_seq = seq.saturating_add(1);
+    }
+
+    /// Whether `seq`, before `next_seq`, came already; it has come now.
+    fn came_before(&mut self, seq: u64) -> bool {
+        let back = self.next_seq - 1 - seq;
+        let bit = u32::try_from(back).ok().and_then(|back| 1u128.checked_shl(back));
+        let before = self.came & bit.unwrap_or_default() != 0;
+        self.came |= bit.unwrap_or_default();
+        before
+    }
+
+    /// Whether `seq` is too far off to be believed at once. A second packet that follows it is.
+    fn doubts(&self, seq: u64) -> bool {
+        seq > self.next_seq.saturating_add(DROPOUT_MAX)
+            || seq.saturating_add(MISORDER_MAX) < self.next_seq
+    }
+}
+
+/// A packet that waits for those before it. Without bytes: it came, and could not be read.
+#[derive(Debug)]
+struct Held {
+    seq: u64,
+    rtp_time: u64,
+    arrived: Instant,
+    data: Vec<u8>,
+}
+
+/// Sound in: packets in, samples out.
+#[derive(Debug)]
+pub(crate) struct AudioReceiver {
+    decoder: Box<dyn AudioDecoder>,
+    resampler: Resampler,
+    channels: usize,
+    rate: u32,
+    pcm: Pcm,
+    stream: Option<Stream>,
+    /// The stream before this one, and when it ended.
+    ended: Option<(u32, Instant)>,
+    /// In order of sequence numbers; all of them lie behind a gap.
+    held: VecDeque<Held>,
+    /// Buffers of packets that were held.
+    spare: Vec<Vec<u8>>,
+    /// Scratch: samples at 48 kHz and at the reader's rate.
+    decoded: Vec<i16>,
+    resampled: Vec<i16>,
+    counters: ReceiveCounters,
+}
+
+impl AudioReceiver {
+    pub(crate) fn new(config: AudioIn, codec: AudioCodec) -> AudioReceiver {
+        AudioReceiver {
+            decoder: codec.decoder(config),
+            resampler: Resampler::new(48_000, config.rate, config.channels),
+            channels: usize::from(config.channels),
+            rate: config.rate,
+            pcm: Pcm::new(config.rate, config.channels),
+            stream: None,
+            ended: None,
+            held: VecDeque::new(),
+            spare: Vec::new(),
+            decoded: Vec::new(),
+            resampled: Vec::new(),
+            counters: ReceiveCounters::default(),
+        }
+    }
+
+    /// Takes a packet: its sequence number and RTP time, both extended over wraps, the time at
+    /// 48 kHz.
+    pub(crate) fn handle_packet(
+        &mut self,
+        seq: u64,
+        rtp_time: u64,
+        ssrc: u32,
+        data: &[u8],
+        now: Instant,
+    ) {
+        self.counters.packets += 1;
+        if !self.admit(seq, rtp_time, ssrc, now) {
+            return;
+        }
+        let data = if self.decoder.duration(data).is_some() {
+            data
+        } else {
+            self.counters.malformed += 1;
+            &[]
+        };
+        let stream = self.stream.as_ref().expect("a packet was admitted to it");
+        let is_next = seq == stream.next_seq || (rtp_time == stream.next_time && !data.is_empty());
+        if is_next {
+            self.play(seq, rtp_time, data);
+            self.release();
+        } else {
+            self.hold(Held { seq, rtp_time, arrived: now, data: Vec::new() }, data);
+        }
+    }
+
+    /// When [`AudioReceiver::handle_timeout`] has something to do.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.held.iter().map(|held| held.arrived + REORDER_WAIT).min()
+    }
+
+    /// Gives up what was waited for long enough.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.give_up();
+        }
+    }
+
+    /// Moves sound of one origin to `samples`, interleaved; `None` when there is none, or no room
+    /// for a sample of each channel.
+    pub(crate) fn recv(&mut self, samples: &mut [i16]) -> Option<AudioInfo> {
+        self.pcm.read(samples)
+    }
+
+    /// Whether [`AudioReceiver::recv`] has something to give.
+    #[must_use]
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.pcm.is_empty()
+    }
+
+    pub(crate) fn counters(&self) -> ReceiveCounters {
+        let dropped = self.pcm.dropped() * 48_000 / u64::from(self.rate);
+        ReceiveCounters { dropped_samples: dropped, ..self.counters }
+    }
+
+    /// Decides whether a packet is new, and begins a stream where it shows one.
+    fn admit(&mut self, seq: u64, rtp_time: u64, ssrc: u32, now: Instant) -> bool {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) else {
+            let is_late = self.ended.is_some_and(|(ended, at)| {
+                ended == ssrc && now.saturating_duration_since(at) < REORDER_WAIT
+            });
+            if is_late {
+                self.counters.late += 1;
+                return false;
+            }
+            self.begin(seq, rtp_time, ssrc, now);
+            return true;
+        };
+        if stream.doubts(seq) {
+            if stream.doubted == Some(seq) {
+                self.begin(seq, rtp_time, ssrc, now);
+                return true;
+            }
+            stream.doubted = Some(seq.saturating_add(1));
+            self.counters.late += 1;
+            return false;
+        }
+        if seq < stream.next_seq {
+            if stream.came_before(seq) {
+                self.counters.duplicates += 1;
+            } else {
+                self.counters.late += 1;
+            }
+            return false;
+        }
+        if self.held.iter().any(|held| held.seq == seq) {
+            self.counters.duplicates += 1;
+            return false;
+        }
+        true
+    }
+
+    /// Begins a stream; what was held of the one before is given out first.
+    fn begin(&mut self, seq: u64, rtp_time: u64, ssrc: u32, now: Instant) {
+        while !self.held.is_empty() {
+            self.give_up();
+        }
+        if let Some(stream) = self.stream.replace(Stream::new(ssrc, seq, rtp_time)) {
+            if stream.ssrc != ssrc {
+                self.ended = Some((stream.ssrc, now));
+            }
+            self.decoder.reset();
+            self.counters.restarts += 1;
+        }
+    }
+
+    /// Keeps a packet until those before it have come.
+    fn hold(&mut self, mut held: Held, data: &[u8]) {
+        if self.held.len() == HELD_MAX {
+            self.give_up();
+        }
+        held.data = self.spare.pop().unwrap_or_default();
+        held.data.extend_from_slice(data);
+        let at = self.held.partition_point(|other| other.seq < held.seq);
+        self.held.insert(at, held);
+        self.release();
+    }
+
+    /// Gives the packets out that nothing is missing before.
+    fn release(&mut self) {
+        while let (Some(held), Some(stream)) = (self.held.front(), &self.stream) {
+            let is_next = held.seq <= stream.next_seq
+                || (held.rtp_time == stream.next_time && !held.data.is_empty());
+            if !is_next {
+                return;
+            }
+            self.play_held();
+        }
+    }
+
+    /// Gives the first held packet out, whatever is missing before it, and those that follow.
+    fn give_up(&mut self) {
+        self.play_held();
+        self.release();
+    }
+
+    /// Gives the first held packet out, or drops it when one that came later in sequence but next
+    /// in time took its place.
+    fn play_held(&mut self) {
+        let Some(mut held) = self.held.pop_front() else { return };
+        if self.stream.as_ref().is_some_and(|stream| held.seq < stream.next_seq) {
+            self.counters.late += 1;
+        } else {
+            self.play(held.seq, held.rtp_time, &held.data);
+        }
+        held.data.clear();
+        self.spare.push(held.data);
+    }
+
+    /// Gives a packet out, after what fills the time before it.
+    fn play(&mut self, seq: u64, rtp_time: u64, data: &[u8]) {
+        let stream = self.stream.as_mut().expect("packets are played in a stream");
+        let is_pause = seq == stream.next_seq && !stream.is_broken;
+        let next_time = stream.next_time;
+        stream.advance(seq);
+        stream.doubted = None;
+        stream.is_broken = data.is_empty();
+        if data.is_empty() {
+            // Its time may be as wrong as the rest of it: the next packet tells.
+            return;
+        }
+        if rtp_time > next_time {
+            let gap = rtp_time - next_time;
+            if gap > FILL_MAX {
+                self.decoder.reset();
+                self.counters.restarts += 1;
+            } else {
+                self.fill(gap, is_pause);
+            }
+        } else if rtp_time < next_time {
+            self.counters.restarts += 1;
+        }
+        let duration = self.decode(data);
+        let stream = self.stream.as_mut().expect("packets are played in a stream");
+        stream.next_time = rtp_time.saturating_add(duration);
+    }
+
+    /// Gives a packet's samples out, as many as it says it holds.
+    fn decode(&mut self, data: &[u8]) -> u64 {
+        let duration = self.decoder.duration(data).expect("it was read when it came");
+        self.decoded.clear();
+        let decoded = self.decoder.decode(data, &mut self.decoded).min(duration);
+        self.decoded.truncate(decoded * self.channels);
+        self.emit(AudioOrigin::Decoded);
+        self.conceal((duration - decoded) as u64);
+        duration as u64
+    }
+
+    /// Fills a gap before a packet.
+    fn fill(&mut self, gap: u64, is_pause: bool) {
+        let concealed = if is_pause { 0 } else { gap.min(CONCEAL_MAX) };
+        self.conceal(concealed);
+        self.silence(gap - concealed);
+    }
+
+    fn conceal(&mut self, len: u64) {
+        if len == 0 {
+            return;
+        }
+        self.decoded.clear();
+        self.decoder.conceal(len as usize, &mut self.decoded);
+        self.emit(AudioOrigin::Concealed);
+        self.counters.concealed_samples += len;
+    }
+
+    /// Zeros: until the resampler gives nothing else as samples, then as a number.
+    fn silence(&mut self, len: u64) {
+        let stored = len.min(self.resampler.settle());
+        self.decoded.clear();
+        self.decoded.resize(stored as usize * self.channels, 0);
+        self.emit(AudioOrigin::Silence);
+        if len > stored {
+            self.pcm.push_silence(self.resampler.skip_zeros(len - stored));
+        }
+        self.counters.silence_samples += len;
+    }
+
+    /// Brings the decoded samples to the reader's rate and queues them.
+    fn emit(&mut self, origin: AudioOrigin) {
+        if self.resampler.passes_through() {
+            self.pcm.push(&self.decoded, origin);
+            return;
+        }
+        self.resampled.clear();
+        self.resampler.process(&self.decoded, &mut self.resampled);
+        self.pcm.push(&self.resampled, origin);
+    }
+}

@@ -1,0 +1,289 @@
+//! The pacing clock: sound out, one packet each packet time.
+//!
+//! Deadlines are absolute. They count from the first packet on, never from construction, and a
+//! packet that is made late does not move the next deadline: over any time the clock keeps its
+//! pace. RTP time is a function of the deadline alone (48 kHz since the first packet), so silence
+//! that was not sent and time that was lost show in it as they should.
+//!
+//! - At [`AudioSender::start`], when silence is sent (`Silence`, `Dtx`) or sound is queued, the
+//!   first deadline is now.
+//! - Late by less than a packet time: a packet for its deadline; the grid stays.
+//! - Late by a packet time or more: the clock slips. One packet whose time is now; the next one
+//!   packet time later. Nothing is dropped, nothing is sent twice as fast.
+//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`), or one goes out every
+//!   400 ms (`Dtx`), or none (`Nothing`).
+//! - Sound comes in such a pause: due now, or one packet time after the last packet.
+//! - At [`AudioSender::stop`]: no deadline. What is queued stays.
+//!
+//! The zeros after sound are coded: they carry what the encoder's lookahead holds (6.5 ms) and
+//! bring both ends to rest. Silence after that costs no coding.
+
+use std::time::{Duration, Instant};
+
+use crate::audio::codec::{AudioCodec, AudioEncoder};
+use crate::audio::queue::Queue;
+use crate::config::{AudioIdle, AudioOut};
+use crate::{AudioCleared, AudioFrame, AudioId, SendError};
+
+/// Between two packets of silence in a pause: RFC 7587 section 3.1.3, what libopus does.
+const DTX_INTERVAL: Duration = Duration::from_millis(400);
+
+/// How many 10 ms of zeros are coded after sound, whatever is sent in the pause. 100 ms: with fewer
+/// than 60 ms a decoder that changes from speech to silence conceals the change with an echo of
+/// the speech (RFC 6716 section 4.5; 1150 of 12000 was measured after 20 ms).
+const SETTLE_CHUNKS: u32 = 10;
+
+/// How long the fade of [`AudioSender::clear`] takes: long enough that nothing clicks, too short
+/// for a syllable.
+const FADE_MS: u32 = 5;
+
+/// The level of silence (RFC 6464 section 3).
+const LEVEL_SILENCE: u8 = 127;
+
+/// One packet for the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AudioPacket<'a> {
+    /// The coded sound.
+    pub(crate) data: &'a [u8],
+    /// At 48 kHz, since the first packet.
+    pub(crate) rtp_time: u64,
+    /// Time was left out before it: sets the marker bit (RFC 3551 section 4.1).
+    pub(crate) talkspurt: bool,
+    /// -dBov from 0, the loudest, to 127, and whether it holds sound of a piece (RFC 6464).
+    pub(crate) level: (u8, bool),
+}
+
+/// What a sender counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SendCounters {
+    /// Packets made, silent ones included.
+    pub(crate) packets: u64,
+    /// How often the clock was late by a packet time or more, and by how much in all.
+    pub(crate) slips: u64,
+    pub(crate) slipped: Duration,
+}
+
+/// Sound out: pieces in, packets out.
+#[derive(Debug)]
+pub(crate) struct AudioSender {
+    config: AudioOut,
+    encoder: Box<dyn AudioEncoder>,
+    queue: Queue,
+    running: bool,
+    /// When the next packet is due.
+    deadline: Option<Instant>,
+    /// The first packet's deadline: RTP time zero.
+    epoch: Option<Instant>,
+    /// The last packet's deadline.
+    last: Option<Instant>,
+    /// Whether time was left out before the next packet.
+    gap: bool,
+    /// How many silent packets are still to be coded from zeros.
+    settling: u32,
+    /// The first part of the next packet, faded out, after a clear.
+    fade: Vec<i16>,
+    /// Scratch: the next packet's samples and bytes.
+    samples: Vec<i16>,
+    coded: Vec<u8>,
+    counters: SendCounters,
+}
+
+impl AudioSender {
+    pub(crate) fn new(config: AudioOut, codec: AudioCodec) -> AudioSender {
+        AudioSender {
+            config,
+            encoder: codec.encoder(config),
+            queue: Queue::new(config),
+            running: false,
+            deadline: None,
+            epoch: None,
+            last: None,
+            gap: false,
+            settling: 0,
+            fade: Vec::new(),
+            samples: Vec::new(),
+            coded: Vec::new(),
+            counters: SendCounters::default(),
+        }
+    }
+
+    /// Packets can be sent from now on. Does nothing when it was called before.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.running {
+            return;
+        }
+        self.running = true;
+        if self.config.idle != AudioIdle::Nothing || self.has_sound() {
+            self.resume(now);
+        }
+    }
+
+    /// Packets cannot be sent any longer. What is queued stays.
+    pub(crate) fn stop(&mut self) {
+        self.running = false;
+        self.deadline = None;
+    }
+
+    /// Takes a piece of sound, whole or not at all; before [`AudioSender::start`] too.
+    ///
+    /// # Errors
+    /// [`SendError::QueueFull`] when more than 60 s or 8192 pieces would wait: `wait` is the time
+    /// until there is room, `None` while the clock does not run.
+    /// [`SendError::Empty`], [`SendError::Unsupported`]: the piece's form, or its length past 60 s.
+    pub(crate) fn send(
+        &mut self,
+        frame: AudioFrame<'_>,
+        now: Instant,
+    ) -> Result<AudioId, SendError> {
+        let id = self.queue.push(frame).map_err(|error| self.waiting(error, now))?;
+        let paused = self.deadline.is_none_or(|deadline| {
+            deadline.saturating_duration_since(now) > self.config.packet_time.duration()
+        });
+        if self.running && paused {
+            self.resume(now);
+        }
+        Ok(id)
+    }
+
+    /// Forgets all queued sound: no new sound is in any packet from now on. When a piece is in the
+    /// middle of being spoken, its next 5 ms go out faded, and count as sent.
+    pub(crate) fn clear(&mut self) -> AudioCleared {
+        let frames = (self.config.rate / 1_000 * FADE_MS) as usize;
+        let before = self.fade.len();
+        let cleared = self.queue.clear(frames, &mut self.fade);
+        fade_out(&mut self.fade[before..], usize::from(self.config.channels));
+        cleared
+    }
+
+    /// When [`AudioSender::handle_timeout`] has something to do.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Makes the packet that is due. Called again until it gives `None`; there is at most one
+    /// packet for each deadline.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<AudioPacket<'_>> {
+        let mut due = self.deadline.filter(|&deadline| deadline <= now)?;
+        let packet_time = self.config.packet_time.duration();
+        let late = now.saturating_duration_since(due);
+        if late >= packet_time {
+            self.counters.slips += 1;
+            self.counters.slipped += late;
+            self.gap = true;
+            due = now;
+        }
+        let epoch = *self.epoch.get_or_insert(due);
+        let level = self.fill();
+        let talkspurt = self.gap && (level.1 || self.config.idle == AudioIdle::Silence);
+        self.gap &= !talkspurt;
+        self.counters.packets += 1;
+        self.last = Some(due);
+        self.deadline = self.pause().map(|pause| due + pause);
+        let rtp_time = rtp_time(due.saturating_duration_since(epoch));
+        Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level })
+    }
+
+    /// A piece whose last sample was handed out with the packet before, and its samples. To be
+    /// called until `None` after each [`AudioSender::handle_timeout`].
+    pub(crate) fn poll_finished(&mut self) -> Option<(AudioId, u64)> {
+        self.queue.poll_finished()
+    }
+
+    pub(crate) fn counters(&self) -> SendCounters {
+        self.counters
+    }
+
+    /// The samples that the last packet was coded from.
+    #[cfg(test)]
+    pub(super) fn coded_samples(&self) -> &[i16] {
+        &self.samples
+    }
+
+    fn has_sound(&self) -> bool {
+        !self.queue.is_empty() || !self.fade.is_empty()
+    }
+
+    /// Sets the next deadline as near as the last packet allows.
+    fn resume(&mut self, now: Instant) {
+        let earliest = self.last.map(|last| last + self.config.packet_time.duration());
+        let deadline = earliest.map_or(now, |earliest| earliest.max(now));
+        self.gap |= earliest != Some(deadline);
+        self.deadline = Some(deadline);
+    }
+
+    /// Codes the next packet into `coded` and gives its level.
+    fn fill(&mut self) -> (u8, bool) {
+        let channels = usize::from(self.config.channels);
+        let frames = self.config.rate as usize / 100 * self.config.packet_time.chunks();
+        self.samples.clear();
+        let is_sound = if self.fade.is_empty() {
+            self.queue.cut(frames, &mut self.samples)
+        } else {
+            let most = self.fade.len().min(frames * channels);
+            self.samples.extend(self.fade.drain(..most));
+            self.samples.resize(frames * channels, 0);
+            true
+        };
+        if is_sound {
+            self.settling = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
+        } else if self.settling == 0 {
+            self.encoder.silence(&mut self.coded);
+            return (LEVEL_SILENCE, false);
+        } else {
+            self.settling -= 1;
+        }
+        self.encoder.encode(&self.samples, &mut self.coded);
+        (level(&self.samples), is_sound)
+    }
+
+    /// The time from the packet just made to the next one.
+    fn pause(&self) -> Option<Duration> {
+        if self.has_sound() || self.settling > 0 {
+            return Some(self.config.packet_time.duration());
+        }
+        match self.config.idle {
+            AudioIdle::Silence => Some(self.config.packet_time.duration()),
+            AudioIdle::Dtx => Some(DTX_INTERVAL),
+            AudioIdle::Nothing => None,
+        }
+    }
+
+    /// Turns the sound that has to go out first into the time until that has happened.
+    fn waiting(&self, error: SendError, now: Instant) -> SendError {
+        let SendError::QueueFull { limit, wait } = error else { return error };
+        let wait = self.deadline.zip(wait).map(|(deadline, sound)| {
+            let packet_time = self.config.packet_time.duration();
+            let packets = sound.as_nanos().div_ceil(packet_time.as_nanos()).max(1) as u32;
+            deadline.saturating_duration_since(now) + packet_time * (packets - 1)
+        });
+        SendError::QueueFull { limit, wait }
+    }
+}
+
+/// Nanoseconds to samples at 48 kHz, rounded down: exact wherever deadlines lie on a grid.
+fn rtp_time(elapsed: Duration) -> u64 {
+    (elapsed.as_nanos() * 6 / 125_000) as u64
+}
+
+/// Half a period of a raised cosine, from all to nothing.
+fn fade_out(samples: &mut [i16], channels: usize) {
+    let frames = samples.len() / channels;
+    for (at, frame) in samples.chunks_exact_mut(channels).enumerate() {
+        let turn = std::f32::consts::PI * (at + 1) as f32 / (frames + 1) as f32;
+        let gain = 0.5 + 0.5 * turn.cos();
+        for sample in frame {
+            *sample = (f32::from(*sample) * gain).round_ties_even() as i16;
+        }
+    }
+}
+
+/// The samples' level in -dBov: 0 is a square wave of full scale (RFC 6464 section 3).
+fn level(samples: &[i16]) -> u8 {
+    let sum: u64 = samples.iter().map(|&sample| (i32::from(sample).pow(2)) as u64).sum();
+    if sum == 0 {
+        return LEVEL_SILENCE;
+    }
+    let mean = sum as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
+    (-10.0 * mean.log10()).round().clamp(0.0, f64::from(LEVEL_SILENCE)) as u8
+}

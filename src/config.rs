@@ -1,0 +1,445 @@
+//! Every choice that a user can make, with the source of its default.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ConfigError;
+use crate::transport::Certificate;
+
+/// No wait is longer: a session ends within a bounded time whatever is configured, and a deadline
+/// stays far from the end of `Instant`. A day: longer than any call waits for anything.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Figures are not taken more often: at zero the engine would be due for ever.
+const STATS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The settings of sessions. Built once, shared by all of them through an `Arc`.
+///
+/// ```
+/// use smallrtc::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::new().connecting_timeout(Duration::from_secs(20)).mtu(1200)?;
+/// # Ok::<(), smallrtc::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) connecting_timeout: Duration,
+    pub(crate) channel_timeout: Duration,
+    pub(crate) liveness_timeout: Duration,
+    pub(crate) disconnected_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) mtu: usize,
+    pub(crate) max_sessions: usize,
+    pub(crate) node: u16,
+    pub(crate) shard: u16,
+    pub(crate) audio_in: AudioIn,
+    pub(crate) audio_out: AudioOut,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) stats_interval: Option<Duration>,
+    pub(crate) dangerous: Dangerous,
+}
+
+/// How received sound is handed to the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AudioIn {
+    pub(crate) rate: u32,
+    pub(crate) channels: u8,
+    pub(crate) decode: bool,
+}
+
+/// How sound is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AudioOut {
+    pub(crate) rate: u32,
+    pub(crate) channels: u8,
+    pub(crate) packet_time: PacketTime,
+    pub(crate) idle: AudioIdle,
+    pub(crate) bitrate: u32,
+    pub(crate) complexity: u8,
+    pub(crate) encoded: bool,
+}
+
+/// How much sound one packet holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum PacketTime {
+    /// 10 ms: least delay, most packets.
+    Ms10,
+    /// 20 ms: what browsers send, and the default.
+    #[default]
+    Ms20,
+    /// 40 ms.
+    Ms40,
+    /// 60 ms: fewest packets, for small devices.
+    Ms60,
+}
+
+impl PacketTime {
+    /// The duration of a packet.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(match self {
+            PacketTime::Ms10 => 10,
+            PacketTime::Ms20 => 20,
+            PacketTime::Ms40 => 40,
+            PacketTime::Ms60 => 60,
+        })
+    }
+
+    /// How many chunks of 10 ms it holds.
+    #[must_use]
+    pub fn chunks(self) -> usize {
+        match self {
+            PacketTime::Ms10 => 1,
+            PacketTime::Ms20 => 2,
+            PacketTime::Ms40 => 4,
+            PacketTime::Ms60 => 6,
+        }
+    }
+}
+
+/// What is sent while no sound is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum AudioIdle {
+    /// Silent packets at full rate, as Pipecat does (`auto_silence`); keeps every receiver's
+    /// buffer warm. The default.
+    #[default]
+    Silence,
+    /// One silent packet every 400 ms, as Opus DTX does (RFC 7587 section 3.1.3).
+    Dtx,
+    /// Nothing.
+    Nothing,
+}
+
+/// Switches that break a promise on purpose. Never in production.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dangerous {
+    pub(crate) seeded_dtls: bool,
+    pub(crate) scripted_transport: bool,
+    pub(crate) null_codec: bool,
+}
+
+impl Config {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Config {
+        Config {
+            connecting_timeout: Duration::from_secs(60),
+            channel_timeout: Duration::from_secs(10),
+            liveness_timeout: Duration::from_secs(5),
+            disconnected_timeout: Duration::from_secs(15),
+            linger: Duration::from_secs(2),
+            mtu: 1150,
+            max_sessions: 1024,
+            node: 0,
+            shard: 0,
+            audio_in: AudioIn { rate: 16_000, channels: 1, decode: cfg!(feature = "opus") },
+            audio_out: AudioOut {
+                rate: 24_000,
+                channels: 1,
+                packet_time: PacketTime::Ms20,
+                idle: AudioIdle::Silence,
+                bitrate: 32_000,
+                complexity: 5,
+                encoded: false,
+            },
+            certificate: None,
+            stats_interval: Some(Duration::from_secs(1)),
+            dangerous: Dangerous::default(),
+        }
+    }
+
+    /// How long ICE and DTLS may take, counted from the session's birth. 60 s: Pipecat's
+    /// `connection_timeout_secs` (`connection.py`). At most a day, as all timeouts here; more
+    /// counts as a day.
+    #[must_use]
+    pub fn connecting_timeout(mut self, timeout: Duration) -> Config {
+        self.connecting_timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// How long messages wait, once connected, for a data channel. 10 s: Pipecat's
+    /// `DATA_CHANNEL_TIMEOUT_SECS` (`connection.py`).
+    #[must_use]
+    pub fn channel_timeout(mut self, timeout: Duration) -> Config {
+        self.channel_timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// After how much time without authenticated traffic the session is `Disconnected`. 5 s:
+    /// both sides check consent at most every 5 s (RFC 7675 section 5.1), this side every 3 s.
+    #[must_use]
+    pub fn liveness_timeout(mut self, timeout: Duration) -> Config {
+        self.liveness_timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// How long a session stays `Disconnected` before it is `Closed` as lost. 15 s: longer than a
+    /// change from Wi-Fi to a phone network takes, shorter than the 33 s that aiortc needs
+    /// (measured on 1.16).
+    #[must_use]
+    pub fn disconnected_timeout(mut self, timeout: Duration) -> Config {
+        self.disconnected_timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// The longest that `close` waits for `peerLeft` and everything queued before it to be
+    /// acknowledged. 2 s: three retransmissions over a slow link.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Config {
+        self.linger = linger.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// The largest datagram in bytes. 1150: str0m's default, below the 1200 that every path
+    /// carries (RFC 8831 section 5 asks for at most 1200 without path MTU discovery).
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] outside 576..=1500.
+    pub fn mtu(mut self, mtu: usize) -> Result<Config, ConfigError> {
+        range("mtu", mtu as u64, 576..=1500, "576 to 1500 bytes")?;
+        self.mtu = mtu;
+        Ok(self)
+    }
+
+    /// How many sessions an endpoint holds at once; 1024 by default. One more is refused.
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: usize) -> Config {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// Where this endpoint stands among others; it is written into every ufrag. 0, 0 by default.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] from 4096 on.
+    pub fn place(mut self, node: u16, shard: u16) -> Result<Config, ConfigError> {
+        range("node", u64::from(node), 0..=4095, "0 to 4095")?;
+        range("shard", u64::from(shard), 0..=4095, "0 to 4095")?;
+        self.node = node;
+        self.shard = shard;
+        Ok(self)
+    }
+
+    /// The rate and channels of what `recv_audio` gives. 16000 Hz, one channel: Pipecat's
+    /// `audio_in_sample_rate` default (`transport.py`).
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for another rate than 8000, 12000, 16000, 24000, 44100 or
+    /// 48000, or channels other than 1 or 2.
+    pub fn audio_in(mut self, rate: u32, channels: u8) -> Result<Config, ConfigError> {
+        if ![8_000, 12_000, 16_000, 24_000, 44_100, 48_000].contains(&rate) {
+            return Err(ConfigError::OutOfRange {
+                field: "audio_in rate",
+                value: u64::from(rate),
+                expected: "8000, 12000, 16000, 24000, 44100 or 48000",
+            });
+        }
+        range("audio_in channels", u64::from(channels), 1..=2, "1 or 2")?;
+        self.audio_in = AudioIn { rate, channels, ..self.audio_in };
+        Ok(self)
+    }
+
+    /// Gives received audio out coded, through `recv_encoded`, and decodes nothing.
+    #[must_use]
+    pub fn audio_in_encoded(mut self) -> Config {
+        self.audio_in.decode = false;
+        self
+    }
+
+    /// The rate and channels that sound is coded at; what `send_audio` takes is converted.
+    /// 24000 Hz, one channel: Pipecat's `audio_out_sample_rate` default, and what speech
+    /// synthesis gives.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for another rate than 8000, 12000, 16000, 24000 or 48000 (those
+    /// that Opus codes, RFC 6716 section 2), or channels other than 1 or 2.
+    pub fn audio_out(mut self, rate: u32, channels: u8) -> Result<Config, ConfigError> {
+        if ![8_000, 12_000, 16_000, 24_000, 48_000].contains(&rate) {
+            return Err(ConfigError::OutOfRange {
+                field: "audio_out rate",
+                value: u64::from(rate),
+                expected: "8000, 12000, 16000, 24000 or 48000",
+            });
+        }
+        range("audio_out channels", u64::from(channels), 1..=2, "1 or 2")?;
+        self.audio_out = AudioOut { rate, channels, ..self.audio_out };
+        Ok(self)
+    }
+
+    /// How much sound a packet holds; 20 ms by default, as browsers send (RFC 7587 section 6.1).
+    #[must_use]
+    pub fn audio_packet_time(mut self, time: PacketTime) -> Config {
+        self.audio_out.packet_time = time;
+        self
+    }
+
+    /// What is sent while nothing is queued; silence by default, as Pipecat does.
+    #[must_use]
+    pub fn audio_idle(mut self, idle: AudioIdle) -> Config {
+        self.audio_out.idle = idle;
+        self
+    }
+
+    /// Sends coded audio as the application gives it, through `send_encoded`, and paces nothing.
+    #[must_use]
+    pub fn audio_out_encoded(mut self) -> Config {
+        self.audio_out.encoded = true;
+        self
+    }
+
+    /// The Opus bitrate in bits per second; 32000 by default (what fullband speech needs).
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] outside 6000..=510000 (RFC 7587 section 6.1).
+    pub fn audio_bitrate(mut self, bits_per_second: u32) -> Result<Config, ConfigError> {
+        range("audio_bitrate", u64::from(bits_per_second), 6_000..=510_000, "6000 to 510000")?;
+        self.audio_out.bitrate = bits_per_second;
+        Ok(self)
+    }
+
+    /// The Opus encoder's effort, 0 to 10; 5 by default (measured: 145 us for 20 ms).
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] above 10.
+    pub fn audio_complexity(mut self, complexity: u8) -> Result<Config, ConfigError> {
+        range("audio_complexity", u64::from(complexity), 0..=10, "0 to 10")?;
+        self.audio_out.complexity = complexity;
+        Ok(self)
+    }
+
+    /// The DTLS certificate. Default: one for the process, made at the first session. Give one to
+    /// keep its fingerprint over restarts, or to make answers reproducible.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Config {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// How often the engine's figures (round trip, loss, jitter) are taken; every second by
+    /// default, at most ten times a second, `None` for never.
+    #[must_use]
+    pub fn stats_interval(mut self, interval: Option<Duration>) -> Config {
+        self.stats_interval =
+            interval.map(|interval| interval.clamp(STATS_INTERVAL_MIN, TIMEOUT_MAX));
+        self
+    }
+
+    /// Switches for simulation and tests. They break promises: no production code calls this.
+    pub fn dangerous(self) -> DangerousConfig {
+        DangerousConfig { config: self }
+    }
+
+    /// The settings, ready to be shared.
+    #[must_use]
+    pub fn shared(self) -> Arc<Config> {
+        Arc::new(self)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("connecting_timeout", &self.connecting_timeout)
+            .field("mtu", &self.mtu)
+            .field("audio_in", &self.audio_in)
+            .field("audio_out", &self.audio_out)
+            .field("dangerous", &self.dangerous)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Switches for simulation and tests; see [`Config::dangerous`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DangerousConfig {
+    config: Config,
+}
+
+impl DangerousConfig {
+    /// Draws DTLS's nonces and timer jitter from the session's seed, so that a run repeats to the
+    /// datagram. Whoever knows the seed can then read the traffic.
+    pub fn seeded_dtls(mut self, on: bool) -> DangerousConfig {
+        self.config.dangerous.seeded_dtls = on;
+        self
+    }
+
+    /// Replaces ICE, DTLS, SRTP and SCTP by a plain script that is spoken over the same
+    /// datagrams (`transport::scripted`). Nothing is encrypted or authenticated.
+    pub fn scripted_transport(mut self, on: bool) -> DangerousConfig {
+        self.config.dangerous.scripted_transport = on;
+        self
+    }
+
+    /// Replaces Opus by a cheap, self-describing code that only this crate reads.
+    pub fn null_codec(mut self, on: bool) -> DangerousConfig {
+        self.config.dangerous.null_codec = on;
+        self.config.audio_in.decode = on || cfg!(feature = "opus");
+        self
+    }
+
+    /// Back to the settings.
+    #[must_use]
+    pub fn done(self) -> Config {
+        self.config
+    }
+}
+
+fn range(
+    field: &'static str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+    expected: &'static str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange { field, value, expected })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_of_a_day_is_kept_and_a_longer_one_is_a_day() {
+        let timeouts = |timeout| {
+            let config = Config::new().connecting_timeout(timeout).channel_timeout(timeout);
+            let config = config.liveness_timeout(timeout).disconnected_timeout(timeout);
+            let config = config.linger(timeout).stats_interval(Some(timeout));
+            let Config { connecting_timeout, channel_timeout, liveness_timeout, .. } = config;
+            let Config { disconnected_timeout, linger, .. } = config;
+            let stats = config.stats_interval.unwrap_or_default();
+            [
+                connecting_timeout,
+                channel_timeout,
+                liveness_timeout,
+                disconnected_timeout,
+                linger,
+                stats,
+            ]
+        };
+        for longer in [TIMEOUT_MAX, TIMEOUT_MAX + Duration::from_nanos(1), Duration::MAX] {
+            assert_eq!(timeouts(longer), [TIMEOUT_MAX; 6]);
+        }
+        let shorter = TIMEOUT_MAX - Duration::from_nanos(1);
+        assert_eq!(timeouts(shorter), [shorter; 6]);
+    }
+
+    #[test]
+    fn figures_are_taken_ten_times_a_second_and_no_more() {
+        let interval = |interval| Config::new().stats_interval(Some(interval)).stats_interval;
+        assert_eq!(interval(Duration::ZERO), Some(STATS_INTERVAL_MIN));
+        assert_eq!(interval(STATS_INTERVAL_MIN), Some(STATS_INTERVAL_MIN));
+        assert_eq!(Config::new().stats_interval(None).stats_interval, None);
+    }
+}

@@ -1,0 +1,296 @@
+//! What a session tells its application.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::Message;
+
+/// The state of a session, in W3C words (`RTCPeerConnectionState`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// No offer has been accepted.
+    #[default]
+    New,
+    /// An offer has been answered; ICE and DTLS are on their way.
+    Connecting,
+    /// ICE and DTLS are done, and authenticated traffic arrived within `Config::liveness_timeout`.
+    Connected,
+    /// No authenticated traffic for `Config::liveness_timeout`; it may come back.
+    Disconnected,
+    /// The session cannot go on; `Closed` follows at once.
+    Failed,
+    /// The end. `Event::Closed` told the reason.
+    Closed,
+}
+
+impl fmt::Display for ConnectionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConnectionState::New => "new",
+            ConnectionState::Connecting => "connecting",
+            ConnectionState::Connected => "connected",
+            ConnectionState::Disconnected => "disconnected",
+            ConnectionState::Failed => "failed",
+            ConnectionState::Closed => "closed",
+        })
+    }
+}
+
+/// Why a session ended. Each reason comes within the time that its line gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed the DTLS connection (a tab that was closed, `pc.close()`): one network
+    /// latency after it did.
+    HungUp,
+    /// The peer said `peerLeft` over the data channel: one network latency after it did.
+    PeerLeft,
+    /// Nothing authenticated came for `Config::liveness_timeout` and then for
+    /// `Config::disconnected_timeout` more: 20 s with the defaults.
+    Lost,
+    /// ICE and DTLS were not done within `Config::connecting_timeout`, 60 s by default; or no
+    /// offer was accepted within that time.
+    NeverConnected,
+    /// The application called `close`: at once when nothing was connected, else at most
+    /// `Config::linger` later.
+    Application,
+    /// A restart of the call under a new id took this session's place: at once.
+    Replaced,
+    /// 1024 messages or 4 MiB of them arrived that the application did not poll: at once with the
+    /// next one.
+    ApplicationTooSlow,
+    /// The engine reported a fault that it cannot go on from: at once.
+    Internal,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::HungUp => "hung up",
+            CloseReason::PeerLeft => "peer left",
+            CloseReason::Lost => "lost",
+            CloseReason::NeverConnected => "never connected",
+            CloseReason::Application => "closed by the application",
+            CloseReason::Replaced => "replaced",
+            CloseReason::ApplicationTooSlow => "application too slow",
+            CloseReason::Internal => "internal",
+        })
+    }
+}
+
+/// One m-line of the call, named by its index in the offer. A track may carry media both ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackId(pub u8);
+
+impl fmt::Display for TrackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "track {}", self.0)
+    }
+}
+
+/// What a track carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+/// What the peer calls a track, by the order of m-lines (Pipecat's `connection.py`): the first
+/// audio is the microphone, the first video the camera, the second video the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// The first audio m-line.
+    Microphone,
+    /// The first video m-line.
+    Camera,
+    /// The second video m-line.
+    ScreenVideo,
+    /// Any further m-line.
+    Other,
+}
+
+impl Source {
+    /// The name that Pipecat uses for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Microphone => "microphone",
+            Source::Camera => "camera",
+            Source::ScreenVideo => "screenVideo",
+            Source::Other => "other",
+        }
+    }
+}
+
+/// A track of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Track {
+    /// Its name in calls and events.
+    pub id: TrackId,
+    /// What it carries.
+    pub kind: MediaKind,
+    /// What the peer feeds it from.
+    pub source: Source,
+    /// Whether the peer may send on it.
+    pub receives: bool,
+    /// Whether this side may send on it.
+    pub sends: bool,
+}
+
+impl Track {
+    pub(crate) fn new(
+        id: TrackId,
+        kind: MediaKind,
+        source: Source,
+        receives: bool,
+        sends: bool,
+    ) -> Track {
+        Track { id, kind, source, receives, sends }
+    }
+}
+
+/// Names one piece of audio that `send_audio` took. Ids rise by one, from zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AudioId(pub u64);
+
+/// Something that happened. `Closed` comes exactly once and last.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The session is in another state. `Connected` is held back until `start`.
+    StateChanged(ConnectionState),
+    /// A data channel is open and is now the one that messages go through.
+    ChannelOpened {
+        /// The label that the peer gave it.
+        label: String,
+    },
+    /// The data channel in use was closed by the peer.
+    ChannelClosed,
+    /// An application message; held back until `start`.
+    Message(Message),
+    /// After a `SendError::QueueFull` for a message: there is room again.
+    MessagesDrained,
+    /// Messages that were queued before the channel opened, given up after
+    /// `Config::channel_timeout`.
+    MessagesDropped {
+        /// How many.
+        count: usize,
+    },
+    /// The peer may send on this track, or this side may.
+    TrackStarted(Track),
+    /// The track ended: a re-offer stopped it.
+    TrackEnded(TrackId),
+    /// The peer switched its microphone, camera or screen on or off (Pipecat `trackStatus`).
+    TrackStatus {
+        /// The track.
+        track: TrackId,
+        /// Whether it is on.
+        enabled: bool,
+    },
+    /// Decoded audio can be pulled with `recv_audio`. Comes once until the queue is read empty.
+    AudioReadable(TrackId),
+    /// An encoded frame can be pulled with `recv_encoded`. Comes once until the queue is read
+    /// empty.
+    EncodedReadable(TrackId),
+    /// The last sample of a piece of audio has been handed to the wire, or a re-offer takes sound
+    /// no more and the rest was dropped.
+    AudioFinished {
+        /// The piece.
+        id: AudioId,
+        /// How many samples of it (per channel, at the piece's own rate) went out.
+        samples: u64,
+    },
+    /// The peer wants a keyframe of what this side sends on the track.
+    KeyframeRequested(TrackId),
+    /// The end, with its reason.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// What became of a message that `send_message` took.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It was handed to the open channel.
+    Sent,
+    /// It waits: for the channel to open, or for the write window.
+    Queued,
+}
+
+/// Where a decoded block of audio comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum AudioOrigin {
+    /// Decoded from a packet that arrived.
+    Decoded,
+    /// Rebuilt from redundancy in a later packet.
+    Repaired,
+    /// Invented by the decoder's concealment.
+    Concealed,
+    /// Filled with zeros, because concealment would be longer than it can be trusted.
+    Silence,
+}
+
+/// What stands in the buffer that `recv_audio` filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AudioInfo {
+    /// How many samples per channel were written.
+    pub samples: usize,
+    /// Samples per second: `Config::audio_in`'s rate.
+    pub rate: u32,
+    /// 1 or 2; samples of two channels are interleaved.
+    pub channels: u8,
+    /// The media time of the first sample since the track's first packet.
+    pub time: Duration,
+    /// Where the block comes from.
+    pub origin: AudioOrigin,
+}
+
+impl AudioInfo {
+    pub(crate) fn new(
+        samples: usize,
+        rate: u32,
+        channels: u8,
+        time: Duration,
+        origin: AudioOrigin,
+    ) -> AudioInfo {
+        AudioInfo { samples, rate, channels, time, origin }
+    }
+}
+
+/// What `clear_audio` did: for each piece that was not finished, what of it went out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AudioCleared {
+    /// The pieces, oldest first.
+    pub pieces: Vec<ClearedPiece>,
+}
+
+/// One unfinished piece of audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearedPiece {
+    /// The piece.
+    pub id: AudioId,
+    /// Samples (per channel, at the piece's own rate) that were handed to the wire before, plus
+    /// those that go out while the packet in the making is faded.
+    pub sent: u64,
+    /// Samples that were dropped.
+    pub dropped: u64,
+}
+
+impl ClearedPiece {
+    pub(crate) fn new(id: AudioId, sent: u64, dropped: u64) -> ClearedPiece {
+        ClearedPiece { id, sent, dropped }
+    }
+}

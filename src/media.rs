@@ -1,0 +1,92 @@
+//! Audio and video as they pass in and out of a session.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Sound to be sent: interleaved 16-bit samples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AudioFrame<'a> {
+    /// Interleaved samples, any number of whole ones above zero.
+    pub samples: &'a [i16],
+    /// Samples per second and channel: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or
+    /// 48000.
+    pub rate: u32,
+    /// 1 or 2.
+    pub channels: u8,
+}
+
+impl<'a> AudioFrame<'a> {
+    /// One channel.
+    #[must_use]
+    pub fn mono(samples: &'a [i16], rate: u32) -> AudioFrame<'a> {
+        AudioFrame { samples, rate, channels: 1 }
+    }
+
+    /// Two channels, interleaved.
+    #[must_use]
+    pub fn stereo(samples: &'a [i16], rate: u32) -> AudioFrame<'a> {
+        AudioFrame { samples, rate, channels: 2 }
+    }
+}
+
+impl fmt::Debug for AudioFrame<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "AudioFrame({} samples, {} Hz, {} ch)",
+            self.samples.len(),
+            self.rate,
+            self.channels
+        )
+    }
+}
+
+/// How a frame is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// Opus, RFC 6716.
+    Opus,
+    /// VP8, RFC 6386.
+    Vp8,
+    /// H.264, Annex B with start codes.
+    H264,
+}
+
+/// One coded frame: an audio packet's payload or a whole picture.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EncodedFrame {
+    /// How it is coded.
+    pub codec: Codec,
+    /// Its media time since the track's first frame. Times of one track must not fall.
+    pub time: Duration,
+    /// Whether it can be decoded without earlier ones. Always true for audio.
+    pub keyframe: bool,
+    /// Whether nothing is missing between the frame before and this one. Ignored when sending.
+    pub contiguous: bool,
+    /// The coded bytes.
+    pub data: Bytes,
+}
+
+impl EncodedFrame {
+    /// A frame to be sent.
+    #[must_use]
+    pub fn new(codec: Codec, time: Duration, keyframe: bool, data: Bytes) -> EncodedFrame {
+        EncodedFrame { codec, time, keyframe, contiguous: true, data }
+    }
+}
+
+impl fmt::Debug for EncodedFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedFrame")
+            .field("codec", &self.codec)
+            .field("time", &self.time)
+            .field("keyframe", &self.keyframe)
+            .field("contiguous", &self.contiguous)
+            .field("len", &self.data.len())
+            .finish()
+    }
+}

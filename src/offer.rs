@@ -1,0 +1,265 @@
+//! Session descriptions, as far as the session itself has to understand them.
+//!
+//! The engine reads the whole offer; this module reads what decides about roles and restarts, and
+//! refuses early, with the line named, what could never be answered.
+
+use std::fmt;
+
+use crate::NegotiateError;
+
+/// An SDP offer whose shape was checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Offer {
+    sdp: String,
+    media: Vec<MediaLine>,
+    ice_ufrag: String,
+    ice_pwd: String,
+    fingerprint: String,
+}
+
+/// One m-line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MediaLine {
+    pub(crate) kind: LineKind,
+    pub(crate) mid: String,
+    pub(crate) direction: Direction,
+    /// Port 0 without `a=bundle-only`: the peer has stopped it (RFC 8829 section 5.2.2).
+    pub(crate) stopped: bool,
+}
+
+/// What an m-line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineKind {
+    Audio,
+    Video,
+    Application,
+    Other,
+}
+
+/// The direction attribute, as its writer means it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Direction {
+    #[default]
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub(crate) fn sends(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::SendOnly)
+    }
+
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+}
+
+impl Offer {
+    /// The longest text that is read, in bytes. Browsers' offers have 2 to 12 KiB.
+    pub const LEN_MAX: usize = 64 * 1024;
+    /// The most m-lines that are read. Pipecat's clients send at most 4.
+    pub const MEDIA_LINES_MAX: usize = 16;
+
+    /// Reads an offer.
+    ///
+    /// # Errors
+    /// [`NegotiateError::TooLarge`] and [`NegotiateError::InvalidSdp`], the latter with the line
+    /// or attribute that is wrong.
+    pub fn parse(sdp: &str) -> Result<Offer, NegotiateError> {
+        if sdp.len() > Offer::LEN_MAX {
+            return Err(NegotiateError::TooLarge { len: sdp.len(), limit: Offer::LEN_MAX });
+        }
+        Reader::default().read(sdp)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    pub(crate) fn media(&self) -> &[MediaLine] {
+        &self.media
+    }
+
+    /// The peer's ufrag; another one in a re-offer asks for an ICE restart (RFC 8839 section
+    /// 4.4.1.1.1).
+    pub(crate) fn ice_ufrag(&self) -> &str {
+        &self.ice_ufrag
+    }
+
+    /// The key of the peer's STUN responses (RFC 8445 section 7.2.2).
+    pub(crate) fn ice_pwd(&self) -> &str {
+        &self.ice_pwd
+    }
+
+    /// The peer's certificate, as it names it.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer").field("media", &self.media).finish_non_exhaustive()
+    }
+}
+
+/// The SDP answer, to be given to the peer as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    sdp: String,
+}
+
+impl Answer {
+    pub(crate) fn new(sdp: String) -> Answer {
+        Answer { sdp }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn sdp(&self) -> &str {
+        &self.sdp
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text holds the ICE password.
+        write!(f, "Answer({} bytes)", self.sdp.len())
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    media: Vec<MediaLine>,
+    session_direction: Direction,
+    ice_ufrag: Option<String>,
+    ice_pwd: Option<String>,
+    fingerprint: Option<String>,
+}
+
+impl Reader {
+    fn read(mut self, sdp: &str) -> Result<Offer, NegotiateError> {
+        let mut lines = sdp.lines();
+        if lines.next().map(str::trim_end) != Some("v=0") {
+            return Err(invalid("the first line is not `v=0`"));
+        }
+        for line in lines {
+            self.line(line.trim_end())?;
+        }
+        if self.media.is_empty() {
+            return Err(invalid("there is no m-line"));
+        }
+        Ok(Offer {
+            sdp: sdp.to_owned(),
+            media: self.media,
+            ice_ufrag: self.ice_ufrag.ok_or_else(|| invalid("a=ice-ufrag is missing"))?,
+            ice_pwd: self.ice_pwd.ok_or_else(|| invalid("a=ice-pwd is missing"))?,
+            fingerprint: self.fingerprint.ok_or_else(|| invalid("a=fingerprint is missing"))?,
+        })
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), NegotiateError> {
+        if let Some(rest) = line.strip_prefix("m=") {
+            return self.media_line(rest);
+        }
+        let Some(attribute) = line.strip_prefix("a=") else { return Ok(()) };
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        match name {
+            // Everything is bundled, so the first value counts (RFC 8843 section 7.3).
+            "ice-ufrag" => keep_first(&mut self.ice_ufrag, value, "a=ice-ufrag", 4..=256)?,
+            "ice-pwd" => keep_first(&mut self.ice_pwd, value, "a=ice-pwd", 22..=256)?,
+            "fingerprint" => keep_first(&mut self.fingerprint, value, "a=fingerprint", 8..=512)?,
+            "mid" => self.mid(value)?,
+            "sendrecv" => self.direction(Direction::SendRecv),
+            "sendonly" => self.direction(Direction::SendOnly),
+            "recvonly" => self.direction(Direction::RecvOnly),
+            "inactive" => self.direction(Direction::Inactive),
+            "bundle-only" => {
+                if let Some(media) = self.media.last_mut() {
+                    media.stopped = false;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn media_line(&mut self, rest: &str) -> Result<(), NegotiateError> {
+        if self.media.len() == Offer::MEDIA_LINES_MAX {
+            return Err(invalid(format!("more than {} m-lines", Offer::MEDIA_LINES_MAX)));
+        }
+        let mut words = rest.split_ascii_whitespace();
+        let kind = match words.next() {
+            Some("audio") => LineKind::Audio,
+            Some("video") => LineKind::Video,
+            Some("application") => LineKind::Application,
+            Some(_) => LineKind::Other,
+            None => return Err(invalid("an m-line is empty")),
+        };
+        let port = words.next().and_then(|port| port.split('/').next()?.parse::<u16>().ok());
+        let Some(port) = port else {
+            return Err(invalid(format!("the m-line `{}` has no port", clip(rest))));
+        };
+        self.media.push(MediaLine {
+            kind,
+            mid: String::new(),
+            direction: self.session_direction,
+            stopped: port == 0,
+        });
+        Ok(())
+    }
+
+    fn mid(&mut self, value: &str) -> Result<(), NegotiateError> {
+        // The engine holds mids in 16 bytes.
+        if value.is_empty() || value.len() > 16 || !value.is_ascii() {
+            return Err(invalid(format!(
+                "a=mid is `{}`, not 1 to 16 ASCII characters",
+                clip(value)
+            )));
+        }
+        if self.media.iter().any(|media| media.mid == value) {
+            return Err(invalid(format!("a=mid `{value}` stands twice")));
+        }
+        if let Some(media) = self.media.last_mut() {
+            media.mid = value.to_owned();
+        }
+        Ok(())
+    }
+
+    fn direction(&mut self, direction: Direction) {
+        match self.media.last_mut() {
+            Some(media) => media.direction = direction,
+            None => self.session_direction = direction,
+        }
+    }
+}
+
+fn keep_first(
+    slot: &mut Option<String>,
+    value: &str,
+    name: &str,
+    lengths: std::ops::RangeInclusive<usize>,
+) -> Result<(), NegotiateError> {
+    if !lengths.contains(&value.len()) {
+        return Err(invalid(format!(
+            "{name} has {} characters, expected {} to {}",
+            value.len(),
+            lengths.start(),
+            lengths.end()
+        )));
+    }
+    slot.get_or_insert_with(|| value.to_owned());
+    Ok(())
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(24).collect()
+}
+
+fn invalid(reason: impl Into<String>) -> NegotiateError {
+    NegotiateError::InvalidSdp { reason: reason.into() }
+}

@@ -1,0 +1,131 @@
+//! The queue of events: in order, and bounded without ever losing one that matters.
+//!
+//! | event | bound | at the bound |
+//! | --- | --- | --- |
+//! | state, tracks, channel, readiness, keyframe wishes, `MessagesDrained`, `MessagesDropped` | one of each key | the newer value takes the place of the one that waits |
+//! | `Message` | counted by the inbox (`session/messages.rs`) | the session ends |
+//! | `AudioFinished` | a place is reserved when the piece is accepted | `send_audio` refuses |
+//! | `Closed` | one | comes last, nothing after it |
+
+use std::collections::VecDeque;
+
+use crate::{Event, TrackId};
+
+/// Events of one key say the same thing, so only the newest has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    State,
+    Channel,
+    Drained,
+    Dropped,
+    Track(TrackId),
+    TrackStatus(TrackId),
+    AudioReadable(TrackId),
+    EncodedReadable(TrackId),
+    Keyframe(TrackId),
+}
+
+fn key(event: &Event) -> Option<Key> {
+    Some(match event {
+        Event::StateChanged(_) => Key::State,
+        Event::ChannelOpened { .. } | Event::ChannelClosed => Key::Channel,
+        Event::MessagesDrained => Key::Drained,
+        Event::MessagesDropped { .. } => Key::Dropped,
+        Event::TrackStarted(track) => Key::Track(track.id),
+        Event::TrackEnded(id) => Key::Track(*id),
+        Event::TrackStatus { track, .. } => Key::TrackStatus(*track),
+        Event::AudioReadable(id) => Key::AudioReadable(*id),
+        Event::EncodedReadable(id) => Key::EncodedReadable(*id),
+        Event::KeyframeRequested(id) => Key::Keyframe(*id),
+        Event::Message(_) | Event::AudioFinished { .. } | Event::Closed { .. } => return None,
+    })
+}
+
+/// Events that wait to be polled.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    queue: VecDeque<Event>,
+    closed: bool,
+}
+
+impl EventQueue {
+    /// Adds an event. After `Closed` nothing is taken.
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.closed {
+            return;
+        }
+        self.closed = matches!(event, Event::Closed { .. });
+        match key(&event) {
+            Some(wanted) => self.coalesce(wanted, event),
+            None => self.queue.push_back(event),
+        }
+    }
+
+    fn coalesce(&mut self, wanted: Key, event: Event) {
+        let waiting = self.queue.iter_mut().find(|waiting| key(waiting) == Some(wanted));
+        match (waiting, event) {
+            (Some(Event::MessagesDropped { count }), Event::MessagesDropped { count: more }) => {
+                *count += more;
+            }
+            (Some(waiting), event) => *waiting = event,
+            (None, event) => self.queue.push_back(event),
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CloseReason, ConnectionState, Message};
+
+    #[test]
+    fn the_newest_of_a_key_takes_the_place_of_the_one_that_waits() {
+        let mut events = EventQueue::default();
+        events.push(Event::StateChanged(ConnectionState::Connected));
+        events.push(Event::Message(Message::text("a")));
+        events.push(Event::StateChanged(ConnectionState::Disconnected));
+        events.push(Event::MessagesDropped { count: 2 });
+        events.push(Event::MessagesDropped { count: 3 });
+        assert_eq!(events.pop(), Some(Event::StateChanged(ConnectionState::Disconnected)));
+        assert_eq!(events.pop(), Some(Event::Message(Message::text("a"))));
+        assert_eq!(events.pop(), Some(Event::MessagesDropped { count: 5 }));
+        assert!(events.is_empty());
+    }
+
+    #[test]
+    fn nothing_follows_closed() {
+        let mut events = EventQueue::default();
+        events.push(Event::Closed { reason: CloseReason::Lost });
+        events.push(Event::Closed { reason: CloseReason::Internal });
+        events.push(Event::MessagesDrained);
+        assert_eq!(events.pop(), Some(Event::Closed { reason: CloseReason::Lost }));
+        assert_eq!(events.pop(), None);
+    }
+
+    #[test]
+    fn a_peer_that_flaps_makes_the_queue_no_longer() {
+        let mut events = EventQueue::default();
+        for round in 0..10_000 {
+            for track in 0..16 {
+                let track = TrackId(track);
+                events.push(Event::AudioReadable(track));
+                events.push(Event::EncodedReadable(track));
+                events.push(Event::KeyframeRequested(track));
+                events.push(Event::TrackStatus { track, enabled: round % 2 == 0 });
+                events.push(Event::TrackEnded(track));
+            }
+            events.push(Event::ChannelClosed);
+            events.push(Event::ChannelOpened { label: String::new() });
+            events.push(Event::StateChanged(ConnectionState::Connected));
+        }
+        assert_eq!(events.queue.len(), 16 * 5 + 2);
+    }
+}

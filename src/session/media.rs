@@ -1,0 +1,311 @@
+//! Sound and pictures, in and out.
+
+use std::time::Instant;
+
+use super::Session;
+use super::timer::Timer;
+use super::tracks::clock_rate;
+use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender};
+use crate::transport::{
+    Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
+};
+use crate::{
+    AudioCleared, AudioFrame, AudioId, AudioInfo, ConnectionState, EncodedFrame, Event, MediaKind,
+    Offer, SendError, TrackId,
+};
+
+/// Pieces of audio whose `AudioFinished` is still to be polled. A place for the event is reserved
+/// when the piece is accepted, so none is ever lost; 60 s of 10 ms pieces are 6000.
+const AUDIO_PIECES_MAX: usize = 8192;
+
+impl Session {
+    /// Queues sound to be sent on the call's first audio track, cut into packets and paced by the
+    /// session's clock. Any block length, any of the usual rates, which may change from call to
+    /// call. `AudioFinished` tells when the piece has been handed to the wire.
+    ///
+    /// # Errors
+    /// Nothing of refused sound is kept. `QueueFull` past 60 s, with the time until there is room,
+    /// and past 8192 pieces whose `AudioFinished` was not polled; `Unsupported` for a piece longer
+    /// than 60 s or of another form, with the field; `NoTrack` when no audio track sends PCM,
+    /// `Empty`, `Closed`.
+    pub fn send_audio(
+        &mut self,
+        frame: AudioFrame<'_>,
+        now: Instant,
+    ) -> Result<AudioId, SendError> {
+        let now = self.clamp(now);
+        if self.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        let sends = self.sends_audio();
+        let Some(sender) = self.sender.as_mut().filter(|_| sends) else {
+            let track = self.tracks.microphone().map_or(TrackId(0), |track| track.id);
+            return Err(SendError::NoTrack { track, expected: "an audio track that sends PCM" });
+        };
+        let sent = if self.audio_pieces >= AUDIO_PIECES_MAX {
+            Err(SendError::QueueFull { limit: AUDIO_PIECES_MAX, wait: None })
+        } else {
+            sender.send(frame, now)
+        };
+        self.stats.audio_refused += u64::from(matches!(sent, Err(SendError::QueueFull { .. })));
+        let id = sent?;
+        self.audio_pieces += 1;
+        self.follow_audio_timers();
+        Ok(id)
+    }
+
+    /// Drops the sound that is queued (barge-in). No speech goes out in any packet after this
+    /// call; the packet in the making is faded. Tells for each unfinished piece what of it went
+    /// out; for these no `AudioFinished` comes.
+    pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
+        self.clamp(now);
+        let Some(sender) = &mut self.sender else { return AudioCleared::default() };
+        let cleared = sender.clear();
+        self.audio_pieces -= cleared.pieces.len();
+        self.follow_audio_timers();
+        cleared
+    }
+
+    /// Pulls decoded sound of the microphone track into `samples`, as much as fits, at the rate
+    /// and channels of `Config::audio_in`. Everything in one block has one origin. `None` when
+    /// nothing waits, for another track, or when the configuration decodes nothing.
+    pub fn recv_audio(&mut self, track: TrackId, samples: &mut [i16]) -> Option<AudioInfo> {
+        if self.tracks.microphone()?.id != track {
+            return None;
+        }
+        self.receiver.as_mut()?.recv(samples)
+    }
+
+    /// Sends a coded frame: pictures on a video track, Opus packets on an audio track that is
+    /// not fed with PCM (`Config::audio_out_encoded`). Nothing is paced: send when it is due.
+    ///
+    /// # Errors
+    /// `NoTrack`, `Unsupported` for another codec than [`Session::send_codec`] says or for a time
+    /// before the last one, `Empty`, `TooLarge` for an Opus packet that no datagram has room for,
+    /// `QueueFull` when the transmits are at their limit, `Closed`.
+    pub fn send_encoded(
+        &mut self,
+        track: TrackId,
+        frame: EncodedFrame,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        let now = self.clamp(now);
+        if self.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        let paced = self.sender.is_some();
+        let no_track = |expected| Err(SendError::NoTrack { track, expected });
+        let Some(slot) = self.tracks.slot_mut(track).filter(|slot| slot.track.sends) else {
+            return no_track("a track that this side sends on");
+        };
+        if slot.track.kind == MediaKind::Audio && paced {
+            return no_track("a video track, or audio with Config::audio_out_encoded");
+        }
+        if frame.data.is_empty() {
+            return Err(SendError::Empty);
+        }
+        if slot.sent_time.is_some_and(|last| frame.time < last) {
+            let value = u64::try_from(frame.time.as_millis()).unwrap_or(u64::MAX);
+            let expected = "milliseconds not below those of the frame before";
+            return Err(SendError::Unsupported { field: "time", value, expected });
+        }
+        let (sent_time, len) = (frame.time, frame.data.len());
+        let written = self.write_frame(track, frame, now)?;
+        if written != MediaWritten::NotReady
+            && let Some(slot) = self.tracks.slot_mut(track)
+        {
+            slot.sent_time = Some(sent_time);
+        }
+        self.pump(now);
+        match written {
+            MediaWritten::Dropped => {
+                Err(SendError::QueueFull { limit: TRANSMIT_BYTES_MAX, wait: None })
+            }
+            MediaWritten::TooLarge(limit) => Err(SendError::TooLarge { len, limit }),
+            MediaWritten::Taken | MediaWritten::NotReady => Ok(()),
+        }
+    }
+
+    fn write_frame(
+        &mut self,
+        track: TrackId,
+        frame: EncodedFrame,
+        now: Instant,
+    ) -> Result<MediaWritten, SendError> {
+        if self.tracks.send_codec(track) != Some(frame.codec) {
+            let expected = "the codec that Session::send_codec names";
+            return Err(SendError::Unsupported { field: "codec", value: 0, expected });
+        }
+        let units = frame.time.as_nanos() * u128::from(clock_rate(frame.codec)) / 1_000_000_000;
+        let write = MediaWrite {
+            line: track.0,
+            codec: frame.codec,
+            rtp_time: u64::try_from(units).unwrap_or(u64::MAX),
+            talkspurt: false,
+            level: None,
+            data: &frame.data,
+        };
+        let written = self.transport.write_media(&write, now);
+        match written {
+            MediaWritten::Taken => self.stats.encoded_sent += 1,
+            MediaWritten::Dropped | MediaWritten::TooLarge(_) | MediaWritten::NotReady => {
+                self.stats.media_dropped += 1;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Pulls the next coded frame of a track; `None` when nothing waits.
+    pub fn recv_encoded(&mut self, track: TrackId) -> Option<EncodedFrame> {
+        self.tracks.slot_mut(track)?.inbox.pop()
+    }
+
+    /// Asks the peer for a keyframe on a track. Call when decoding fails.
+    pub fn request_keyframe(&mut self, track: TrackId, now: Instant) {
+        let now = self.clamp(now);
+        if self.closing.is_none() {
+            self.ask_for_keyframe(track, now);
+            self.pump(now);
+        }
+    }
+
+    pub(super) fn ask_for_keyframe(&mut self, track: TrackId, now: Instant) {
+        let incoming = self
+            .tracks
+            .slot(track)
+            .is_some_and(|slot| slot.track.receives && slot.track.kind == MediaKind::Video);
+        if incoming {
+            self.stats.keyframes_requested += 1;
+            self.transport.request_keyframe(track.0, now);
+        }
+    }
+
+    /// Takes the outcome of a negotiation: tracks begin and end, coders are made.
+    pub(super) fn apply_lines(&mut self, offer: &Offer, lines: &[NegotiatedLine], now: Instant) {
+        let offered: Vec<_> = offer.media().iter().map(|line| line.kind).collect();
+        for change in self.tracks.apply(&offered, lines) {
+            self.events.push(change);
+        }
+        let microphone = self.tracks.microphone();
+        let codec = AudioCodec::select(&self.config);
+        let sends = microphone.is_some_and(|track| track.sends) && !self.config.audio_out.encoded;
+        match (codec, sends) {
+            (Some(codec), true) => {
+                let audio_out = self.config.audio_out;
+                let sender = self.sender.get_or_insert_with(|| AudioSender::new(audio_out, codec));
+                if self.state == ConnectionState::Connected {
+                    sender.start(now);
+                }
+            }
+            (_, false) => self.pause_audio(),
+            (None, true) => {}
+        }
+        let receives = microphone.is_some_and(|track| track.receives);
+        if let (Some(codec), true, true, None) =
+            (codec, receives, self.config.audio_in.decode, &self.receiver)
+        {
+            self.receiver = Some(AudioReceiver::new(self.config.audio_in, codec));
+        }
+        self.follow_audio_timers();
+    }
+
+    /// The peer takes no sound any more. What is queued is dropped, and told of as far as it went
+    /// out. The sender stays: ids and RTP time go on when a later offer takes sound again.
+    fn pause_audio(&mut self) {
+        let Some(sender) = &mut self.sender else { return };
+        sender.stop();
+        for piece in sender.clear().pieces {
+            self.events.push(Event::AudioFinished { id: piece.id, samples: piece.sent });
+        }
+    }
+
+    /// Whether the peer takes sound from this side.
+    pub(super) fn sends_audio(&self) -> bool {
+        self.tracks.microphone().is_some_and(|track| track.sends)
+    }
+
+    /// A frame arrived.
+    pub(super) fn on_media(&mut self, packet: &MediaPacket, now: Instant) {
+        let track = TrackId(packet.line);
+        let microphone = self.tracks.microphone().is_some_and(|mic| mic.id == track);
+        let Some(slot) = self.tracks.slot_mut(track).filter(|slot| slot.track.receives) else {
+            return;
+        };
+        if microphone && let Some(receiver) = &mut self.receiver {
+            let quiet = !receiver.is_readable();
+            receiver.handle_packet(packet.seq, packet.rtp_time, packet.ssrc, &packet.data, now);
+            self.tell_audio(track, quiet);
+            self.follow_audio_timers();
+            return;
+        }
+        let time = slot.time(packet);
+        let quiet = slot.inbox.is_empty();
+        let mut frame =
+            EncodedFrame::new(packet.codec, time, packet.keyframe, packet.data.to_vec().into());
+        frame.contiguous = packet.contiguous;
+        let pushed = slot.inbox.push(frame);
+        let readable = !slot.inbox.is_empty();
+        self.stats.encoded_received += 1;
+        self.stats.encoded_dropped += pushed.dropped;
+        if pushed.wants_keyframe || !packet.contiguous {
+            self.ask_for_keyframe(track, now);
+        }
+        if quiet && readable {
+            self.events.push(Event::EncodedReadable(track));
+        }
+    }
+
+    fn tell_audio(&mut self, track: TrackId, quiet: bool) {
+        let readable = self.receiver.as_ref().is_some_and(AudioReceiver::is_readable);
+        if quiet && readable {
+            self.events.push(Event::AudioReadable(track));
+        }
+    }
+
+    /// The pacing clock says that a packet is due.
+    pub(super) fn send_due_audio(&mut self, now: Instant) {
+        let Some(line) = self.tracks.microphone().map(|track| track.id.0) else { return };
+        while let Some(packet) = self.sender.as_mut().and_then(|sender| sender.handle_timeout(now))
+        {
+            let write = audio_write(line, packet);
+            match self.transport.write_media(&write, now) {
+                MediaWritten::Taken => self.stats.audio_packets_sent += 1,
+                MediaWritten::Dropped | MediaWritten::TooLarge(_) | MediaWritten::NotReady => {
+                    self.stats.media_dropped += 1;
+                }
+            }
+        }
+        while let Some((id, samples)) = self.sender.as_mut().and_then(AudioSender::poll_finished) {
+            self.events.push(Event::AudioFinished { id, samples });
+        }
+        self.follow_audio_timers();
+    }
+
+    /// Missing audio was waited for long enough.
+    pub(super) fn give_up_on_missing_audio(&mut self, now: Instant) {
+        let Some(track) = self.tracks.microphone() else { return };
+        let Some(receiver) = &mut self.receiver else { return };
+        let quiet = !receiver.is_readable();
+        receiver.handle_timeout(now);
+        self.tell_audio(track.id, quiet);
+        self.follow_audio_timers();
+    }
+
+    pub(super) fn follow_audio_timers(&mut self) {
+        let out = self.sender.as_ref().and_then(AudioSender::poll_timeout);
+        let within = self.receiver.as_ref().and_then(AudioReceiver::poll_timeout);
+        self.timers.follow(Timer::AudioOut, out);
+        self.timers.follow(Timer::AudioIn, within);
+    }
+}
+
+fn audio_write(line: Line, packet: AudioPacket<'_>) -> MediaWrite<'_> {
+    MediaWrite {
+        line,
+        codec: crate::Codec::Opus,
+        rtp_time: packet.rtp_time,
+        talkspurt: packet.talkspurt,
+        level: Some(packet.level),
+        data: packet.data,
+    }
+}

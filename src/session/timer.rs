@@ -1,0 +1,149 @@
+//! Every timer of a session, in one table.
+
+use std::time::Instant;
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// ICE and DTLS were not done in time: the session fails as never connected.
+    Connecting,
+    /// No data channel opened in time: queued messages are given up, later ones refused.
+    ChannelOpen,
+    /// Nothing authenticated came for a while: the session is `Disconnected`. Moved by whatever
+    /// comes.
+    Liveness,
+    /// Still nothing: the session fails as lost.
+    Disconnected,
+    /// `close` has waited long enough for acknowledgements: the goodbye goes out.
+    Linger,
+    /// The next audio packet is due.
+    AudioOut,
+    /// Missing audio was waited for long enough: the gap is filled.
+    AudioIn,
+}
+
+impl Timer {
+    /// In the order in which they fire when several are due at once: endings first.
+    pub(crate) const ALL: [Timer; 7] = [
+        Timer::Connecting,
+        Timer::ChannelOpen,
+        Timer::Liveness,
+        Timer::Disconnected,
+        Timer::Linger,
+        Timer::AudioOut,
+        Timer::AudioIn,
+    ];
+
+    /// A word for logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Timer::Connecting => "connecting",
+            Timer::ChannelOpen => "channel open",
+            Timer::Liveness => "liveness",
+            Timer::Disconnected => "disconnected",
+            Timer::Linger => "linger",
+            Timer::AudioOut => "audio out",
+            Timer::AudioIn => "audio in",
+        }
+    }
+}
+
+/// When each timer fires, if it is set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TimerTable {
+    deadlines: [Option<Instant>; Timer::ALL.len()],
+}
+
+impl TimerTable {
+    pub(crate) fn set(&mut self, timer: Timer, deadline: Instant) {
+        self.deadlines[timer as usize] = Some(deadline);
+    }
+
+    /// Sets or clears, as the part that owns the deadline says.
+    pub(crate) fn follow(&mut self, timer: Timer, deadline: Option<Instant>) {
+        self.deadlines[timer as usize] = deadline;
+    }
+
+    pub(crate) fn clear(&mut self, timer: Timer) {
+        self.deadlines[timer as usize] = None;
+    }
+
+    pub(crate) fn clear_all(&mut self) {
+        self.deadlines = Default::default();
+    }
+
+    pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines[timer as usize]
+    }
+
+    /// The earliest timer with its deadline; of equal ones the first in [`Timer::ALL`].
+    pub(crate) fn next(&self) -> Option<(Timer, Instant)> {
+        let (mut timer, mut first) = (Timer::Connecting, None);
+        // A plain loop: an iterator over pairs is three times as slow, and this runs several
+        // times for each packet.
+        for candidate in Timer::ALL {
+            let Some(deadline) = self.deadlines[candidate as usize] else { continue };
+            if first.is_none_or(|first| deadline < first) {
+                (timer, first) = (candidate, Some(deadline));
+            }
+        }
+        Some((timer, first?))
+    }
+
+    /// Takes the earliest timer that is due. It is cleared; who handles it may set it again.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
+        let (timer, deadline) = self.next()?;
+        if deadline > now {
+            return None;
+        }
+        self.clear(timer);
+        Some(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn timers_expire_in_order_of_time_then_of_the_table() {
+        let start = origin();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut table = TimerTable::default();
+        table.set(Timer::AudioIn, at(5));
+        table.set(Timer::Linger, at(5));
+        table.set(Timer::Connecting, at(9));
+        assert_eq!(table.next(), Some((Timer::Linger, at(5))));
+        assert_eq!(table.expire(at(4)), None);
+        assert_eq!(table.expire(at(9)), Some(Timer::Linger));
+        assert_eq!(table.expire(at(9)), Some(Timer::AudioIn));
+        assert_eq!(table.expire(at(9)), Some(Timer::Connecting));
+        assert_eq!(table.expire(at(99)), None);
+    }
+
+    #[test]
+    fn the_table_has_a_place_for_each_timer() {
+        for (index, timer) in Timer::ALL.into_iter().enumerate() {
+            assert_eq!(timer as usize, index, "{}", timer.name());
+        }
+    }
+
+    #[test]
+    fn a_cleared_timer_does_not_fire() {
+        let start = origin();
+        let mut table = TimerTable::default();
+        table.set(Timer::Liveness, start);
+        table.clear(Timer::Liveness);
+        assert_eq!(table.deadline(Timer::Liveness), None);
+        table.follow(Timer::AudioOut, Some(start));
+        table.clear_all();
+        assert_eq!(table.next(), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Figures of a session and of an endpoint.
+
+use std::time::Duration;
+
+/// What a session counted since its birth, and the engine's last figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Datagrams taken.
+    pub datagrams_received: u64,
+    /// Datagrams that were nothing that WebRTC sends.
+    pub datagrams_malformed: u64,
+    /// Datagrams handed out.
+    pub datagrams_sent: u64,
+    /// Bytes of those taken.
+    pub bytes_received: u64,
+    /// Bytes of those handed out.
+    pub bytes_sent: u64,
+    /// Application messages given to the application.
+    pub messages_received: u64,
+    /// Application messages handed to the channel.
+    pub messages_sent: u64,
+    /// Messages that were given up because no channel opened in time.
+    pub messages_dropped: u64,
+    /// Messages that were refused at a limit.
+    pub messages_refused: u64,
+    /// Messages of the channel that meant nothing.
+    pub messages_noise: u64,
+    /// Pings of the peer.
+    pub pings: u64,
+    /// Remote candidates that were refused because the session had too many.
+    pub candidates_refused: u64,
+    /// Pieces of audio that were refused because the queue was full.
+    pub audio_refused: u64,
+    /// Audio packets handed to the wire.
+    pub audio_packets_sent: u64,
+    /// Audio packets that arrived.
+    pub audio_packets_received: u64,
+    /// Audio packets that came twice.
+    pub audio_packets_duplicate: u64,
+    /// Audio packets that came after their time was given out.
+    pub audio_packets_late: u64,
+    /// Audio packets that could not be read.
+    pub audio_packets_malformed: u64,
+    /// How often the peer's audio began anew or its clock jumped.
+    pub audio_restarts: u64,
+    /// Samples at 48 kHz that were concealed.
+    pub audio_concealed_samples: u64,
+    /// Samples at 48 kHz that were filled with silence.
+    pub audio_silence_samples: u64,
+    /// Samples at 48 kHz that were dropped because nobody read them.
+    pub audio_dropped_samples: u64,
+    /// How often the pacing clock was late and slipped.
+    pub audio_slips: u64,
+    /// By how much in all.
+    pub audio_slipped: Duration,
+    /// Coded frames that arrived.
+    pub encoded_received: u64,
+    /// Coded frames that were dropped because nobody read them.
+    pub encoded_dropped: u64,
+    /// Coded frames that were handed to the wire.
+    pub encoded_sent: u64,
+    /// Media frames that were dropped because the transmit queue was at its limit.
+    pub media_dropped: u64,
+    /// Keyframes asked of the peer.
+    pub keyframes_requested: u64,
+    /// The round trip to the peer.
+    pub rtt: Option<Duration>,
+    /// The fraction of our packets that the peer missed, 0 to 1.
+    pub loss_sent: Option<f32>,
+    /// The fraction of the peer's packets that were missed, 0 to 1.
+    pub loss_received: Option<f32>,
+    /// Jitter of the peer's packets (RFC 3550 section 6.4.1).
+    pub jitter_received: Option<Duration>,
+}
+
+/// What an endpoint counted since its birth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Sessions that were made.
+    pub sessions_accepted: u64,
+    /// Offers that were refused because the endpoint was full.
+    pub sessions_refused: u64,
+    /// Sessions that ended.
+    pub sessions_closed: u64,
+    /// Datagrams that belong to no session.
+    pub datagrams_unroutable: u64,
+    /// Datagrams that are nothing that WebRTC sends.
+    pub datagrams_malformed: u64,
+    /// Datagrams for another shard.
+    pub datagrams_not_mine: u64,
+    /// STUN requests that named a session and were not made with its password.
+    pub requests_forged: u64,
+    /// Addresses that were refused because the session had too many, or because another session
+    /// held them.
+    pub addresses_refused: u64,
+    /// Addresses that made room for a newer one of the same session.
+    pub addresses_evicted: u64,
+    /// Local candidates that were ignored because there were too many.
+    pub local_candidates_refused: u64,
+}

@@ -1,0 +1,41 @@
+//! Time that logs and other languages can hold.
+
+use std::time::{Duration, Instant};
+
+/// A fixed point that maps `Instant`, which has no value of its own, to a `Duration`.
+///
+/// ```
+/// use smallrtc::Epoch;
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// let epoch = Epoch::new(start);
+/// let later = start + Duration::from_millis(20);
+/// assert_eq!(epoch.since(later), Duration::from_millis(20));
+/// assert_eq!(epoch.at(Duration::from_millis(20)), later);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(Instant);
+
+impl Epoch {
+    /// An epoch that begins at `start`.
+    #[must_use]
+    pub fn new(start: Instant) -> Epoch {
+        Epoch(start)
+    }
+
+    /// The time from the epoch to `now`; zero when `now` lies before it.
+    #[must_use]
+    pub fn since(self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.0)
+    }
+
+    /// The instant that lies `elapsed` after the epoch.
+    ///
+    /// # Panics
+    /// When there is no such `Instant`: some hundred years ahead on every platform.
+    #[must_use]
+    pub fn at(self, elapsed: Duration) -> Instant {
+        self.0 + elapsed
+    }
+}

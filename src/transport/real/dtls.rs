@@ -1,0 +1,199 @@
+//! Our way into the DTLS library: one validated configuration for all sessions of an MTU.
+//!
+//! Building a `dimpl::Config` runs key exchanges and signatures to check the cryptographic
+//! provider, about 0.9 ms: two thirds of what a connect costs. The engine's own provider builds
+//! one for every session, ours one for every MTU.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use str0m::crypto::dtls::{
+    DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
+};
+use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
+
+use super::keys::Keys;
+
+/// The first resend of a lost flight. Half of what RFC 6347 section 4.2.4.1 proposes for unknown
+/// paths: ICE has just measured this one, and a call that starts late is a call that is hung up.
+const FLIGHT_RTO: Duration = Duration::from_millis(500);
+
+/// Resends of one flight, the pause doubling: over two minutes, longer than
+/// `Config::connecting_timeout` leaves, which is to be what ends a handshake.
+const FLIGHT_RETRIES: usize = 8;
+
+/// The library's own limit on a handshake, out of the way for the same reason.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The MTU when the engine names none.
+const MTU_DEFAULT: usize = 1150;
+
+/// The provider for the engine: all of its cryptography, our DTLS.
+pub(super) fn crypto_provider(seeded: bool) -> CryptoProvider {
+    let mut provider = from_feature_flags();
+    provider.dtls_provider = if seeded { &Seeded } else { &Shared };
+    provider
+}
+
+/// Sessions share a configuration. Nonces and timer jitter come from the operating system.
+#[derive(Debug)]
+struct Shared;
+
+/// A configuration for each session, with a seed drawn from the session's generator.
+#[derive(Debug)]
+struct Seeded;
+
+impl DtlsProvider for Shared {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        from_feature_flags().dtls_provider.generate_certificate()
+    }
+
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        instance(shared_config(mtu.unwrap_or(MTU_DEFAULT))?, cert, now, version)
+    }
+}
+
+impl DtlsProvider for Seeded {
+    fn generate_certificate(&self) -> Option<DtlsCert> {
+        Shared.generate_certificate()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the session's generator is in place here")]
+    fn new_dtls(
+        &self,
+        cert: &DtlsCert,
+        now: Instant,
+        version: DtlsVersion,
+        mtu: Option<usize>,
+    ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+        let seed = fastrand::u64(..);
+        instance(Arc::new(config(mtu.unwrap_or(MTU_DEFAULT), Some(seed))?), cert, now, version)
+    }
+}
+
+/// One entry for each MTU that was asked for; `Config::mtu` takes 925 values, so the table is
+/// bounded.
+fn shared_config(mtu: usize) -> Result<Arc<dimpl::Config>, CryptoError> {
+    static CONFIGS: Mutex<BTreeMap<usize, Arc<dimpl::Config>>> = Mutex::new(BTreeMap::new());
+    let mut configs = CONFIGS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = configs.get(&mtu) {
+        return Ok(config.clone());
+    }
+    let made = Arc::new(config(mtu, None)?);
+    configs.insert(mtu, made.clone());
+    Ok(made)
+}
+
+fn config(mtu: usize, seed: Option<u64>) -> Result<dimpl::Config, CryptoError> {
+    let mut builder = dimpl::Config::builder()
+        .mtu(mtu)
+        // ICE has proved that the peer can be reached, so a cookie would only cost a round trip.
+        .use_server_cookie(false)
+        .flight_start_rto(FLIGHT_RTO)
+        .flight_retries(FLIGHT_RETRIES)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .with_crypto_provider(dimpl::crypto::CryptoProvider {
+            key_provider: &Keys,
+            ..dimpl::crypto::aws_lc_rs::default_provider()
+        });
+    if let Some(seed) = seed {
+        builder = builder.dangerously_set_rng_seed(seed);
+    }
+    builder.build().map_err(|error| CryptoError::Other(format!("DTLS configuration: {error}")))
+}
+
+fn instance(
+    config: Arc<dimpl::Config>,
+    cert: &DtlsCert,
+    now: Instant,
+    version: DtlsVersion,
+) -> Result<Box<dyn DtlsInstance>, CryptoError> {
+    let cert = dimpl::DtlsCertificate {
+        certificate: cert.certificate.clone(),
+        private_key: cert.private_key.clone(),
+    };
+    let dtls = match version {
+        DtlsVersion::Dtls12 => dimpl::Dtls::new_12(config, cert, now),
+        DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, cert, now),
+        DtlsVersion::Auto => dimpl::Dtls::new_auto(config, cert, now),
+        _ => return Err(CryptoError::Other(format!("unknown DTLS version {version}"))),
+    };
+    Ok(Box::new(Instance(dtls)))
+}
+
+struct Instance(dimpl::Dtls);
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Instance(..)")
+    }
+}
+
+impl DtlsInstance for Instance {
+    fn set_active(&mut self, active: bool) {
+        self.0.set_active(active);
+    }
+
+    fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
+        self.0.handle_packet(packet)
+    }
+
+    fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
+        self.0.poll_output(buf)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
+        self.0.handle_timeout(now)
+    }
+
+    fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        match self.0.send_application_data(data) {
+            // SCTP is not told of close_notify and may have an acknowledgement due at the same
+            // instant: as an error it would turn the peer's goodbye into a fault of the engine.
+            Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
+            sent => sent,
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        self.0.is_active()
+    }
+
+    fn protocol_version(&self) -> Option<ProtocolVersion> {
+        self.0.protocol_version()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.is_closing()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn close(&mut self) -> Result<(), DtlsImplError> {
+        self.0.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_configuration_serves_all_sessions_of_an_mtu() {
+        let one = shared_config(1150).unwrap();
+        assert!(Arc::ptr_eq(&one, &shared_config(1150).unwrap()));
+        let other = shared_config(1200).unwrap();
+        assert_eq!((one.mtu(), other.mtu()), (1150, 1200));
+        assert_eq!(one.rng_seed(), None, "nobody shares a seed");
+    }
+}

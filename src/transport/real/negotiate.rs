@@ -1,0 +1,278 @@
+//! Offers and answers: building the engine for the first offer, trying later ones on a shadow.
+//!
+//! The engine's `accept_offer` is not atomic: what it refuses late leaves it half changed. So a
+//! first offer is given to a new engine, which is thrown away when it refuses, and a later one to
+//! a shadow engine that has been told the same offers as the live one. Only what passes there
+//! reaches the live one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use str0m::change::SdpOffer;
+use str0m::config::{DtlsCert, DtlsVersion};
+use str0m::media::{Direction, Mid};
+use str0m::rtp::Extension;
+use str0m::{Candidate, IceCreds, Rtc, RtcConfig, RtcError};
+
+use super::dtls;
+use super::output::{LineState, codec};
+use super::rng::Entered;
+use super::sdp;
+use crate::offer::LineKind;
+use crate::transport::{Certificate, IceCredentials, NegotiatedLine};
+use crate::{Config, LocalCandidate, MediaKind, NegotiateError, Offer};
+
+/// Offers that are kept to bring a shadow to the live engine's state: the first, and each that
+/// changed the number or the names of the lines. A call adds a camera, a screen, removes them
+/// again; at 64 KiB each the bound matters more than a ninth change of shape. At the limit the
+/// second oldest goes: the first decides about codecs and extensions, the newest about the lines.
+pub(super) const OFFERS_MAX: usize = 8;
+
+/// Bytes that the engine takes for all channels together before they are acknowledged. It must
+/// exceed the largest message; what is in flight costs time quadratically, so the session keeps
+/// its own window in front.
+pub(super) const CHANNEL_BYTES_MAX: usize = 512 * 1024;
+
+/// What the engine adds to a packet of video beyond the MTU that it is given: it counts the tag,
+/// but neither the RTP header, 12 bytes, nor its extensions, 4 + 24, nor the two bytes of a
+/// repair packet (RFC 4588 section 4). Rounded to words.
+const RTP_EXCESS: usize = 44;
+
+/// The least MTU that the engine takes.
+const ENGINE_MTU_MIN: usize = 576;
+
+/// Below this MTU the engine cannot be told a size at which its packets of video fit, so none are
+/// sent.
+pub(super) const VIDEO_MTU_MIN: usize = ENGINE_MTU_MIN + RTP_EXCESS;
+
+/// The engine cuts payloads to whole blocks of the cipher below its MTU, less the tag. Opus must
+/// not be cut.
+const CIPHER_BLOCK: usize = 16;
+
+/// What RTP and SRTP add to an audio frame: header 12, extensions 4 + 24, tag 16 bytes.
+const AUDIO_OVERHEAD: usize = 56;
+
+/// The largest message that the peer may send; what browsers take themselves, too.
+const MESSAGE_MAX: u32 = 256 * 1024;
+
+/// What an engine is built from.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    mtu: usize,
+    stats_interval: Option<Duration>,
+    seeded_dtls: bool,
+    certificate: Arc<DtlsCert>,
+}
+
+impl Settings {
+    pub(super) fn new(config: &Config) -> Settings {
+        let certificate = match &config.certificate {
+            Some(certificate) => certificate.for_engine(),
+            None => Certificate::of_process().for_engine(),
+        };
+        Settings {
+            mtu: config.mtu,
+            stats_interval: config.stats_interval,
+            seeded_dtls: config.dangerous.seeded_dtls,
+            certificate: Arc::new(certificate),
+        }
+    }
+
+    fn engine_mtu(&self) -> usize {
+        (self.mtu - RTP_EXCESS).max(ENGINE_MTU_MIN)
+    }
+
+    /// The largest audio frame that fits one packet.
+    pub(super) fn audio_max(&self) -> usize {
+        let uncut = (self.engine_mtu() - CIPHER_BLOCK) / CIPHER_BLOCK * CIPHER_BLOCK;
+        uncut.min(self.mtu - AUDIO_OVERHEAD)
+    }
+
+    /// Whether pictures can be sent without exceeding the MTU.
+    pub(super) fn sends_video(&self) -> bool {
+        self.mtu >= VIDEO_MTU_MIN
+    }
+
+    /// An engine without a peer. To be called with the session's generator in place.
+    pub(super) fn engine(&self, credentials: &IceCredentials, now: Instant) -> Rtc {
+        self.build(credentials, self.seeded_dtls, now)
+    }
+
+    fn build(&self, credentials: &IceCredentials, seeded: bool, now: Instant) -> Rtc {
+        let mut config = RtcConfig::new()
+            .set_local_ice_credentials(creds(credentials))
+            .set_crypto_provider(Arc::new(dtls::crypto_provider(seeded)))
+            .set_dtls_cert(DtlsCert::clone(&self.certificate))
+            // A client of DTLS 1.3 saves a round trip; the first ClientHello decides.
+            .set_dtls_version(DtlsVersion::Auto)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .clear_extension_map()
+            .set_extension(1, Extension::AudioLevel)
+            .set_extension(3, Extension::TransportSequenceNumber)
+            .set_extension(4, Extension::RtpMid)
+            // Packets come up as they arrive: the audio receiver keeps order and waits itself.
+            .set_reordering_size_audio(0)
+            .set_sctp_max_buffered_amount(CHANNEL_BYTES_MAX)
+            .set_sctp_max_message_size(MESSAGE_MAX)
+            .set_stats_interval(self.stats_interval)
+            .set_mtu(self.engine_mtu()..=usize::MAX);
+        // Baseline and constrained baseline in whole pictures (packetization mode 1): what every
+        // browser and phone sends (RFC 7742 section 6.2).
+        config.codec_config().add_h264(127.into(), Some(121.into()), true, 0x42_001f);
+        config.codec_config().add_h264(108.into(), Some(109.into()), true, 0x42_e01f);
+        config.build(now)
+    }
+}
+
+pub(super) fn creds(credentials: &IceCredentials) -> IceCreds {
+    IceCreds { ufrag: credentials.ufrag.clone(), pass: credentials.pwd.clone() }
+}
+
+/// An offer in the engine's own form.
+pub(super) fn parse(offer: &Offer) -> Result<SdpOffer, NegotiateError> {
+    SdpOffer::from_sdp_string(&sdp::for_engine(offer))
+        .map_err(|error| NegotiateError::InvalidSdp { reason: one_line(&error.to_string()) })
+}
+
+pub(super) fn refused(error: &RtcError) -> NegotiateError {
+    NegotiateError::InvalidSdp { reason: one_line(&error.to_string()) }
+}
+
+/// The engine's parser explains itself over several lines and quotes what it read.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(200).collect()
+}
+
+/// The offers that the live engine has accepted, as far as a shadow needs them.
+#[derive(Debug, Default)]
+pub(super) struct History(Vec<Offer>);
+
+impl History {
+    pub(super) fn last(&self) -> Option<&Offer> {
+        self.0.last()
+    }
+
+    pub(super) fn push(&mut self, offer: &Offer) {
+        let shape = |offer: &Offer| {
+            let lines = offer.media().iter();
+            lines.map(|line| (line.mid.clone(), line.stopped)).collect::<Vec<_>>()
+        };
+        if self.0.len() > 1 && self.0.last().is_some_and(|last| shape(last) == shape(offer)) {
+            self.0.pop();
+        }
+        if self.0.len() == OFFERS_MAX {
+            self.0.remove(1);
+        }
+        self.0.push(offer.clone());
+    }
+
+    /// Whether an engine that knows these offers would take this one.
+    pub(super) fn allows(
+        &self,
+        settings: &Settings,
+        credentials: &IceCredentials,
+        offer: &Offer,
+        now: Instant,
+    ) -> Result<(), NegotiateError> {
+        let mut shadow = settings.build(credentials, false, now);
+        for known in &self.0 {
+            // What the live engine took may be refused here once the history has lost a step.
+            let Ok(parsed) = parse(known) else { continue };
+            let _ = shadow.sdp_api().accept_offer(parsed);
+        }
+        let parsed = parse(offer)?;
+        shadow.sdp_api().accept_offer(parsed).map_err(|error| refused(&error))?;
+        usable(&lines(&mut shadow, settings, offer, &[], None).0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Refuses an offer of which nothing is left.
+pub(super) fn usable(lines: &[NegotiatedLine]) -> Result<(), NegotiateError> {
+    match lines.iter().all(|line| *line == NegotiatedLine::Rejected) {
+        true => Err(NegotiateError::NoUsableMedia),
+        false => Ok(()),
+    }
+}
+
+/// What became of each line of an offer that `rtc` has accepted. A line that was there before
+/// keeps its offset of time; for new ones it is drawn from the session's generator, which is in
+/// place except on a shadow.
+pub(super) fn lines(
+    rtc: &mut Rtc,
+    settings: &Settings,
+    offer: &Offer,
+    before: &[Option<LineState>],
+    rng: Option<&Entered<'_>>,
+) -> (Vec<NegotiatedLine>, Vec<Option<LineState>>) {
+    let stopped = sdp::stopped(offer);
+    let each = offer.media().iter().zip(stopped).enumerate().map(|(index, (line, stopped))| {
+        let rejected = (NegotiatedLine::Rejected, None);
+        if stopped {
+            return rejected;
+        }
+        let kind = match line.kind {
+            LineKind::Audio => MediaKind::Audio,
+            LineKind::Video => MediaKind::Video,
+            LineKind::Application => return (NegotiatedLine::Channels, None),
+            LineKind::Other => return rejected,
+        };
+        let mid = Mid::from(line.mid.as_str());
+        let known = before.get(index).and_then(Option::as_ref).filter(|known| known.mid == mid);
+        let time_offset = match (known, rng) {
+            (Some(known), _) => known.time_offset,
+            (None, Some(rng)) => rng.draw() as u32,
+            (None, None) => 0,
+        };
+        let may_send = kind == MediaKind::Audio || settings.sends_video();
+        media_line(rtc, mid, kind, may_send, time_offset).unwrap_or(rejected)
+    });
+    each.unzip()
+}
+
+fn media_line(
+    rtc: &mut Rtc,
+    mid: Mid,
+    kind: MediaKind,
+    may_send: bool,
+    time_offset: u32,
+) -> Option<(NegotiatedLine, Option<LineState>)> {
+    let direction = rtc.media(mid).filter(|media| !media.disabled())?.direction();
+    let writer = rtc.writer(mid)?;
+    let mut codecs = Vec::new();
+    for params in writer.payload_params() {
+        let Some(codec) = codec(params.spec().codec) else { continue };
+        if codecs.iter().all(|(known, _)| *known != codec) {
+            codecs.push((codec, params.pt()));
+        }
+    }
+    let sends = may_send && matches!(direction, Direction::SendRecv | Direction::SendOnly);
+    let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
+    let line = NegotiatedLine::Media { kind, receives, sends, codec: codecs.first()?.0 };
+    Some((line, Some(LineState { mid, kind, sends, codecs, time_offset })))
+}
+
+/// Gives the engine an address of ours and returns the attribute that tells the peer; `None` when
+/// it is known already.
+///
+/// The engine takes packets only for `host` candidates, so a mapped address is a `host` to the
+/// engine, by its base, and `srflx` to the peer: its checks arrive at the base.
+pub(super) fn add_local(rtc: &mut Rtc, local: &LocalCandidate) -> Option<String> {
+    let host = Candidate::host(local.base(), "udp").ok()?;
+    let added = rtc.add_local_candidate(host).map(Candidate::to_sdp_string);
+    let attribute = if local.advertised() == local.base() {
+        added?
+    } else {
+        let told = Candidate::server_reflexive(local.advertised(), local.base(), "udp").ok()?;
+        told.to_sdp_string()
+    };
+    let without_ufrag = attribute.split(" ufrag ").next().unwrap_or(&attribute);
+    Some(without_ufrag.to_owned())
+}

@@ -1,0 +1,493 @@
+//! What the engine gives, in words of ours and in bounded queues.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use str0m::channel::ChannelId as EngineChannel;
+use str0m::format::Codec as EngineCodec;
+use str0m::media::{MediaData, Mid, Pt};
+use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
+use str0m::{Event, IceConnectionState, Rtc};
+
+use crate::transport::{
+    ChannelId, Line, MediaPacket, TRANSMIT_BYTES_MAX, TransportEvent, TransportStats,
+};
+use crate::{Codec, MediaKind, Transmit, TransportId};
+
+/// Messages that were refused at the limit are told to try again when the queue has fallen to
+/// this: room for a burst, so that they do not alternate with it packet by packet.
+const TRANSMIT_BYTES_LOW: usize = TRANSMIT_BYTES_MAX / 2;
+
+/// Events that wait to be polled. The session polls them after every call, and one datagram
+/// brings a handful; 4096 small messages fit the engine's whole receive window.
+pub(super) const EVENTS_MAX: usize = 4096;
+
+/// Channels that are remembered. Pipecat's clients open one; each reconnect of the channel within
+/// a call counts again until it is closed.
+pub(super) const CHANNELS_MAX: usize = 256;
+
+/// Datagrams are copied into blocks of this size and handed out as slices of them; a block that
+/// nobody holds any more is used again, so sending allocates nothing in the steady state.
+const BLOCK: usize = 8 * 1024;
+
+/// The engine says "never" as a hundred years.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// One m-line of the running call.
+#[derive(Clone, Debug)]
+pub(super) struct LineState {
+    pub(super) mid: Mid,
+    pub(super) kind: MediaKind,
+    pub(super) sends: bool,
+    /// What both sides know, in our order, with the payload type that it is sent with.
+    pub(super) codecs: Vec<(Codec, Pt)>,
+    /// Added to every RTP time: a stream does not start at zero (RFC 3550 section 5.1).
+    pub(super) time_offset: u32,
+}
+
+/// What was dropped or refused, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Frames that were not taken because the transmit queue was at its limit.
+    pub(crate) media_refused: u64,
+    /// Datagrams that were dropped because the transmit queue was at its limit.
+    pub(crate) transmits_dropped: u64,
+    /// Events that were dropped because nobody polled them.
+    pub(crate) events_dropped: u64,
+    /// Verified STUN messages from a new address, beyond `SOURCES_MAX`.
+    pub(crate) sources_refused: u64,
+    /// STUN messages whose integrity did not hold.
+    pub(crate) stun_refused: u64,
+    /// Channels beyond `CHANNELS_MAX`: they are closed at once.
+    pub(crate) channels_refused: u64,
+    /// Datagrams that nothing could read.
+    pub(crate) malformed: u64,
+    /// Datagrams to an address that is none of ours.
+    pub(crate) misdirected: u64,
+    /// Frames, sent or received, that their codec's packets cannot carry.
+    pub(crate) bad_frames: u64,
+    /// Remote candidates beyond `REMOTE_CANDIDATES_MAX`.
+    pub(crate) candidates_ignored: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) lines: Vec<Option<LineState>>,
+    /// Base address and transport of each local candidate.
+    pub(super) bases: Vec<(SocketAddr, TransportId)>,
+    pub(super) counters: Counters,
+    pub(super) timeout: Option<Instant>,
+    pub(super) connected: bool,
+    /// The SSRC of the RTP packet that is being handled.
+    pub(super) ssrc: u32,
+    pub(super) faulted: bool,
+    events: VecDeque<TransportEvent>,
+    transmits: VecDeque<Transmit>,
+    transmit_bytes: usize,
+    block: BytesMut,
+    channels: Vec<(ChannelId, EngineChannel)>,
+    channels_opened: u32,
+    /// Channels that are to be closed, because there are too many.
+    pub(super) surplus: Vec<EngineChannel>,
+    /// Channels that were refused a message at the transmit limit.
+    waiting: Vec<ChannelId>,
+    /// Channels that were refused a message because the engine's buffer, which all share, was
+    /// full.
+    crowded: Vec<ChannelId>,
+    low: Vec<ChannelId>,
+    media: Vec<MediaPacket>,
+    stats: StatsBatch,
+    ice_up: bool,
+    hung_up: bool,
+}
+
+/// The engine's figures of one interval. They come in hash order and are put together here.
+#[derive(Debug, Default)]
+struct StatsBatch {
+    peer: Option<PeerStats>,
+    ingress: Vec<MediaIngressStats>,
+    egress: Vec<MediaEgressStats>,
+}
+
+impl Output {
+    pub(super) fn event(&mut self, event: Event, rtc: &mut Rtc) {
+        match event {
+            Event::Connected => {
+                self.connected = true;
+                self.push(TransportEvent::Connected);
+            }
+            Event::IceConnectionStateChange(state) => self.ice(state),
+            Event::MediaData(data) => self.media(data, rtc),
+            Event::KeyframeRequest(request) => {
+                if let Some((line, _)) = self.line(request.mid) {
+                    self.push(TransportEvent::KeyframeRequest(line));
+                }
+            }
+            Event::ChannelOpen(channel, label) => self.channel_open(channel, label),
+            Event::ChannelData(data) => {
+                if let Some(channel) = self.ours(data.id) {
+                    self.push(TransportEvent::ChannelData(channel, data.binary, data.data));
+                }
+            }
+            Event::ChannelClose(channel) => {
+                if let Some(ours) = self.ours(channel) {
+                    self.channels.retain(|(known, _)| *known != ours);
+                    self.push(TransportEvent::ChannelClose(ours));
+                    self.low.append(&mut self.crowded);
+                }
+            }
+            Event::ChannelBufferedAmountLow(channel) => {
+                self.low.extend(self.ours(channel));
+                self.low.append(&mut self.crowded);
+            }
+            Event::PeerStats(stats) => self.stats.peer = Some(stats),
+            Event::MediaIngressStats(stats) => self.stats.ingress.push(stats),
+            Event::MediaEgressStats(stats) => self.stats.egress.push(stats),
+            Event::Closed => self.hang_up(),
+            _ => {}
+        }
+    }
+
+    /// Ends a drain: what came in hash order is sorted and handed on. Frames of one codec and line
+    /// keep their order.
+    pub(super) fn drained(&mut self, timeout: Instant, now: Instant) {
+        self.timeout = (timeout.saturating_duration_since(now) < NEVER).then_some(timeout);
+        if !self.media.is_empty() {
+            let mut media = std::mem::take(&mut self.media);
+            media.sort_by_key(|packet| (packet.line, packet.codec));
+            for packet in media.drain(..) {
+                self.push(TransportEvent::Media(packet));
+            }
+            self.media = media;
+        }
+        if !self.low.is_empty() {
+            let mut low = std::mem::take(&mut self.low);
+            low.sort_unstable();
+            low.dedup();
+            low.retain(|channel| self.theirs(*channel).is_some());
+            for channel in low.drain(..) {
+                self.push(TransportEvent::BufferedAmountLow(channel));
+            }
+            self.low = low;
+        }
+        if let Some(peer) = self.stats.peer.take() {
+            let stats = self.figures(&peer);
+            self.stats.ingress.clear();
+            self.stats.egress.clear();
+            self.push(TransportEvent::Stats(stats));
+        }
+    }
+
+    /// The engine cannot go on. Told once.
+    pub(super) fn fault(&mut self, reason: String) {
+        self.timeout = None;
+        if !std::mem::replace(&mut self.faulted, true) {
+            tracing::warn!(reason, "transport fault");
+            self.events.push_back(TransportEvent::Fault(reason));
+        }
+    }
+
+    fn push(&mut self, event: TransportEvent) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(event);
+            return;
+        }
+        match event {
+            // Acknowledged data must not vanish without a word.
+            TransportEvent::ChannelData(..) => {
+                self.fault(format!("{EVENTS_MAX} events were not polled"));
+            }
+            TransportEvent::Media(_)
+            | TransportEvent::Stats(_)
+            | TransportEvent::KeyframeRequest(_) => self.counters.events_dropped += 1,
+            // Few by nature: states, and channels of which there are at most CHANNELS_MAX.
+            other => self.events.push_back(other),
+        }
+    }
+
+    pub(super) fn pop_event(&mut self) -> Option<TransportEvent> {
+        self.events.pop_front()
+    }
+
+    fn ice(&mut self, state: IceConnectionState) {
+        let up = match state {
+            IceConnectionState::Connected | IceConnectionState::Completed => true,
+            IceConnectionState::Disconnected => false,
+            // On its way to either.
+            _ => return,
+        };
+        if std::mem::replace(&mut self.ice_up, up) != up {
+            self.push(match up {
+                true => TransportEvent::IceConnected,
+                false => TransportEvent::IceDisconnected,
+            });
+        }
+    }
+
+    fn hang_up(&mut self) {
+        if !std::mem::replace(&mut self.hung_up, true) {
+            self.push(TransportEvent::HungUp);
+        }
+    }
+
+    fn media(&mut self, data: MediaData, rtc: &mut Rtc) {
+        let Some((line, state)) = self.line(data.mid) else { return };
+        let Some(codec) = codec(data.params.spec().codec) else { return };
+        let ssrc = match state.kind {
+            MediaKind::Audio => self.ssrc,
+            // A picture may be completed by a packet of the repair stream.
+            MediaKind::Video => {
+                let mut api = rtc.direct_api();
+                api.stream_rx_by_mid(data.mid, data.rid).map_or(self.ssrc, |rx| *rx.ssrc())
+            }
+        };
+        let level = data.ext_vals.audio_level.map(|level| {
+            (level.unsigned_abs().min(127), data.ext_vals.voice_activity.unwrap_or(false))
+        });
+        self.media.push(MediaPacket {
+            line,
+            codec,
+            seq: **data.seq_range.end(),
+            rtp_time: data.time.numer(),
+            ssrc,
+            contiguous: data.contiguous,
+            keyframe: codec == Codec::Opus || data.is_keyframe(),
+            level,
+            data: data.data,
+        });
+    }
+
+    fn line(&self, mid: Mid) -> Option<(Line, &LineState)> {
+        self.lines.iter().zip(0..).find_map(|(line, index)| {
+            let line = line.as_ref().filter(|line| line.mid == mid)?;
+            Some((index, line))
+        })
+    }
+
+    fn channel_open(&mut self, channel: EngineChannel, label: String) {
+        if self.channels.len() >= CHANNELS_MAX {
+            self.counters.channels_refused += 1;
+            self.surplus.push(channel);
+            return;
+        }
+        let ours = ChannelId(self.channels_opened);
+        self.channels_opened += 1;
+        self.channels.push((ours, channel));
+        self.push(TransportEvent::ChannelOpen(ours, label));
+    }
+
+    fn ours(&self, channel: EngineChannel) -> Option<ChannelId> {
+        self.channels.iter().find(|(_, theirs)| *theirs == channel).map(|(ours, _)| *ours)
+    }
+
+    pub(super) fn theirs(&self, channel: ChannelId) -> Option<EngineChannel> {
+        self.channels.iter().find(|(ours, _)| *ours == channel).map(|(_, theirs)| *theirs)
+    }
+
+    pub(super) fn transmit(&mut self, transmit: &str0m::net::Transmit) {
+        let source = transmit.source;
+        let base = self.bases.iter().find(|(base, _)| *base == source);
+        let Some(&(_, transport)) = base else {
+            debug_assert!(false, "the engine sends from {source}, which is none of ours");
+            return;
+        };
+        if self.is_full() && !self.is_handshake(&transmit.contents) {
+            self.counters.transmits_dropped += 1;
+            return;
+        }
+        let payload = self.copy(&transmit.contents);
+        self.transmit_bytes += payload.len();
+        self.transmits.push_back(Transmit::udp(transport, source, transmit.destination, payload));
+    }
+
+    fn copy(&mut self, contents: &[u8]) -> Bytes {
+        if self.block.capacity() < contents.len() {
+            self.block.reserve(BLOCK.max(contents.len()));
+        }
+        self.block.extend_from_slice(contents);
+        self.block.split().freeze()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.transmit_bytes >= TRANSMIT_BYTES_MAX
+    }
+
+    /// Whether a datagram belongs to a DTLS handshake: change_cipher_spec, alert and handshake
+    /// (RFC 6347 section 4.1); of DTLS 1.3 also what it encrypts before it is done, which looks
+    /// like data. The library bounds them: a few resends of a flight of some kilobytes.
+    fn is_handshake(&self, contents: &[u8]) -> bool {
+        match contents.first() {
+            Some(20..=22) => true,
+            Some(23..=63) => !self.connected,
+            _ => false,
+        }
+    }
+
+    /// Remembers to say when a message may be tried again.
+    pub(super) fn wait_for_room(&mut self, channel: ChannelId) {
+        if !self.waiting.contains(&channel) {
+            self.waiting.push(channel);
+        }
+    }
+
+    /// Remembers to say so when any channel's messages have left the engine.
+    pub(super) fn wait_for_engine(&mut self, channel: ChannelId) {
+        if !self.crowded.contains(&channel) {
+            self.crowded.push(channel);
+        }
+    }
+
+    pub(super) fn pop_transmit(&mut self) -> Option<Transmit> {
+        let transmit = self.transmits.pop_front()?;
+        self.transmit_bytes -= transmit.payload.len();
+        if !self.waiting.is_empty() && self.transmit_bytes <= TRANSMIT_BYTES_LOW {
+            for channel in std::mem::take(&mut self.waiting) {
+                self.push(TransportEvent::BufferedAmountLow(channel));
+            }
+        }
+        Some(transmit)
+    }
+
+    pub(super) fn has_transmit(&self) -> bool {
+        !self.transmits.is_empty()
+    }
+
+    fn figures(&self, peer: &PeerStats) -> TransportStats {
+        let batch = &self.stats;
+        let place = |mid: Mid| self.line(mid).map(|(line, _)| line);
+        let received = batch.ingress.iter().filter(|stats| place(stats.mid).is_some());
+        let received = received.min_by_key(|stats| place(stats.mid));
+        let sent = batch.egress.iter().filter(|stats| stats.loss.is_some());
+        let sent = sent.min_by_key(|stats| place(stats.mid));
+        let pair = peer.selected_candidate_pair.as_ref();
+        let clock = received
+            .and_then(|stats| self.line(stats.mid))
+            .map(|(_, line)| if line.kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 });
+        TransportStats {
+            rtt: pair.and_then(|pair| pair.current_round_trip_time).or(peer.rtt),
+            bytes_sent: peer.peer_bytes_tx,
+            bytes_received: peer.peer_bytes_rx,
+            loss_sent: sent.and_then(|stats| stats.loss).or(peer.egress_loss_fraction),
+            loss_received: received.and_then(|stats| stats.loss).or(peer.ingress_loss_fraction),
+            jitter_received: received
+                .zip(clock)
+                .map(|(stats, clock)| Duration::from_secs_f64(f64::from(stats.jitter) / clock)),
+        }
+    }
+}
+
+pub(super) fn codec(codec: EngineCodec) -> Option<Codec> {
+    match codec {
+        EngineCodec::Opus => Some(Codec::Opus),
+        EngineCodec::Vp8 => Some(Codec::Vp8),
+        EngineCodec::H264 => Some(Codec::H264),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+    fn epoch() -> Instant {
+        Instant::now()
+    }
+
+    const BASE: &str = "192.0.2.1:3478";
+
+    fn output() -> Output {
+        let base: SocketAddr = BASE.parse().unwrap();
+        Output { bases: vec![(base, TransportId(1))], ..Output::default() }
+    }
+
+    fn send(out: &mut Output, first: u8, len: usize) {
+        let mut contents = vec![0; len];
+        contents[0] = first;
+        out.transmit(&str0m::net::Transmit {
+            proto: str0m::net::Protocol::Udp,
+            source: BASE.parse().unwrap(),
+            destination: "198.51.100.7:5".parse().unwrap(),
+            contents: contents.into(),
+        });
+    }
+
+    #[test]
+    fn at_the_transmit_limit_media_is_dropped_and_handshakes_are_not() {
+        let mut out = output();
+        out.connected = true;
+        for _ in 0..TRANSMIT_BYTES_MAX / 1024 - 1 {
+            send(&mut out, 128, 1024);
+        }
+        send(&mut out, 128, 1023);
+        send(&mut out, 128, 1);
+        assert_eq!((out.transmits.len(), out.counters.transmits_dropped), (257, 0));
+        assert!(out.is_full());
+        for (first, dropped) in [(128, 1), (0, 2), (23, 3), (22, 3), (21, 3)] {
+            send(&mut out, first, 100);
+            assert_eq!(out.counters.transmits_dropped, dropped, "first byte {first}");
+        }
+        // Before the handshake is done, what is encrypted belongs to it.
+        out.connected = false;
+        send(&mut out, 44, 100);
+        assert_eq!(out.counters.transmits_dropped, 3);
+        while out.pop_transmit().is_some() {}
+        assert_eq!(out.transmit_bytes, 0);
+    }
+
+    #[test]
+    fn at_the_event_limit_media_is_dropped_and_messages_are_a_fault() {
+        let mut out = output();
+        let stats = || TransportEvent::Stats(TransportStats::default());
+        for _ in 0..EVENTS_MAX {
+            out.push(stats());
+        }
+        assert_eq!((out.events.len(), out.counters.events_dropped), (EVENTS_MAX, 0));
+        out.push(stats());
+        assert_eq!((out.events.len(), out.counters.events_dropped), (EVENTS_MAX, 1));
+        out.push(TransportEvent::HungUp);
+        assert_eq!(out.events.back(), Some(&TransportEvent::HungUp), "states are never dropped");
+        for _ in 0..2 {
+            out.push(TransportEvent::ChannelData(ChannelId(0), true, vec![1]));
+        }
+        let faults = out.events.iter().filter(|e| matches!(e, TransportEvent::Fault(_)));
+        assert_eq!(faults.count(), 1);
+    }
+
+    #[test]
+    fn a_block_is_used_again_when_nobody_holds_its_datagrams() {
+        let mut out = output();
+        send(&mut out, 128, 100);
+        let first = out.pop_transmit().unwrap().payload.as_ptr();
+        let mut again = 0;
+        for _ in 0..10 * BLOCK / 100 {
+            send(&mut out, 128, 100);
+            again += usize::from(out.pop_transmit().unwrap().payload.as_ptr() == first);
+        }
+        assert!(again >= 8, "{again}");
+    }
+
+    #[test]
+    fn what_is_refused_for_want_of_room_is_told_once_and_in_order() {
+        let mut rtc = Rtc::new(epoch());
+        let now = epoch();
+        let mut out = output();
+        let api = &mut rtc.direct_api();
+        for number in 0..2 {
+            let id = api.create_data_channel(Default::default());
+            out.channel_open(id, number.to_string());
+        }
+        for channel in [1, 0, 1] {
+            out.wait_for_engine(ChannelId(channel));
+        }
+        out.low.append(&mut out.crowded);
+        out.drained(now, now);
+        let events: Vec<_> = std::iter::from_fn(|| out.pop_event()).skip(2).collect();
+        let low = |number| TransportEvent::BufferedAmountLow(ChannelId(number));
+        assert_eq!(events, [low(0), low(1)]);
+    }
+}

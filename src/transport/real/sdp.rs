@@ -1,0 +1,293 @@
+//! The text around the engine: what it is given of an offer, and what becomes of its answer.
+//!
+//! The engine reads and writes whole descriptions. Where it reads too strictly, in an order that
+//! changes from run to run, or writes what RFC 8829 does not, the text is put right here, line by
+//! line. Nothing here understands codecs.
+
+use crate::offer::{Direction, LineKind};
+use crate::{NegotiateError, Offer, RemoteCandidate, UdpCandidate};
+
+/// How many remote candidates a session holds; later ones are ignored. A browser with four
+/// interfaces and two TURN servers gathers about 20.
+pub(super) const REMOTE_CANDIDATES_MAX: usize = 64;
+
+/// What the peer's largest message is when it does not say (RFC 8841 section 6.1).
+const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
+
+const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// The lines of one m-section, or of the part before the first.
+type Section<'a> = Vec<&'a str>;
+
+fn sections(sdp: &str) -> (Section<'_>, Vec<Section<'_>>) {
+    let mut session = Vec::new();
+    let mut media: Vec<Section<'_>> = Vec::new();
+    for line in sdp.lines().filter(|line| !line.is_empty()) {
+        if line.starts_with("m=") {
+            // Browsers write about 40 lines, once what is not ours has been left out.
+            let mut section = Vec::with_capacity(64);
+            section.push(line);
+            media.push(section);
+        } else {
+            media.last_mut().unwrap_or(&mut session).push(line);
+        }
+    }
+    (session, media)
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push_str("\r\n");
+}
+
+fn bundle<'a>(session: &[&'a str]) -> Option<Vec<&'a str>> {
+    let group = session.iter().find_map(|line| line.strip_prefix("a=group:BUNDLE"))?;
+    Some(group.split_ascii_whitespace().collect())
+}
+
+/// Which lines the peer has stopped: port 0, neither `bundle-only` nor in the group.
+pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
+    let session: Section<'_> =
+        offer.sdp().lines().take_while(|line| !line.starts_with("m=")).collect();
+    let bundled = bundle(&session).unwrap_or_default();
+    let lines = offer.media().iter();
+    lines.map(|line| line.stopped && !bundled.contains(&line.mid.as_str())).collect()
+}
+
+/// The offer as the engine is to read it.
+///
+/// - Candidates are taken out: the engine keeps them in a hash set, so their order, and with it
+///   the order of the checks, would change from run to run. [`candidates`] gives them in order.
+/// - Sections that are no audio, video or data channel are taken out: the engine would leave them
+///   out of its answer. [`answer`] refuses them in their place.
+/// - Codecs that are not ours are taken out, unless no other is left for the engine to refuse:
+///   browsers offer thirty formats, and reading them is most of what an answer costs.
+/// - Feedback for congestion control is taken out of audio sections: for one voice stream it
+///   costs 28 % more datagrams and steers nothing. Video keeps it: without it a browser stays at
+///   its first 300 kbit/s.
+/// - A missing direction is `sendrecv` (RFC 8866 section 6.7), a missing group of one section that
+///   section: the engine wants both to be written, small devices leave them out.
+pub(super) fn for_engine(offer: &Offer) -> String {
+    let (session, media) = sections(offer.sdp());
+    let kept = |mid: &&str| {
+        !offer.media().iter().any(|line| line.kind == LineKind::Other && line.mid == **mid)
+    };
+    let group = bundle(&session);
+    let mut text = String::with_capacity(offer.sdp().len());
+    for line in &session {
+        if line.starts_with("a=group:BUNDLE") {
+            let mids: Vec<&str> = group.iter().flatten().copied().filter(kept).collect();
+            push(&mut text, &format!("a=group:BUNDLE {}", mids.join(" ")));
+        } else if !is_candidate(line) {
+            push(&mut text, line);
+        }
+    }
+    if let ([only], None) = (offer.media(), &group) {
+        push(&mut text, &format!("a=group:BUNDLE {}", only.mid));
+    }
+    for (line, section) in offer.media().iter().zip(&media) {
+        if line.kind != LineKind::Other {
+            media_for_engine(&mut text, line.kind, line.direction, section);
+        }
+    }
+    text
+}
+
+fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, section: &[&str]) {
+    let words = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
+    let formats = our_formats(kind, section);
+    for (index, line) in section.iter().enumerate() {
+        let congestion = line.starts_with("a=extmap:") && line.contains(TRANSPORT_CC)
+            || line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc");
+        let for_video_only = kind == LineKind::Audio && congestion;
+        if index == 0 && !formats.is_empty() {
+            let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
+            push(text, &format!("{} {}", words.join(" "), formats.join(" ")));
+        } else if !is_candidate(line) && !for_video_only && is_about(line, &formats) {
+            push(text, line);
+        }
+    }
+    if kind != LineKind::Application && !section.iter().any(|line| words.contains(line)) {
+        push(text, words[direction as usize]);
+    }
+}
+
+/// The payload types of the section that stand for a codec of ours or for its repair stream (RFC
+/// 4588), in the peer's order; none when all are to be kept.
+fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
+    let codecs: &[&str] = match kind {
+        LineKind::Audio => &["opus"],
+        LineKind::Video => &["vp8", "h264"],
+        LineKind::Application | LineKind::Other => return Vec::new(),
+    };
+    let about = |prefix: &'static str| {
+        let lines = section.iter().filter_map(move |line| line.strip_prefix(prefix));
+        lines.filter_map(|line| line.split_once(' '))
+    };
+    let mut ours: Vec<&str> = Vec::new();
+    for (format, codec) in about("a=rtpmap:") {
+        let name = codec.split('/').next().unwrap_or_default();
+        if codecs.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            ours.push(format);
+        }
+    }
+    let repairs = about("a=fmtp:").filter_map(|(format, parameters)| {
+        let mut parameters = parameters.split(';').map(str::trim);
+        let repaired = parameters.find_map(|parameter| parameter.strip_prefix("apt="))?;
+        ours.contains(&repaired).then_some(format)
+    });
+    let repairs: Vec<&str> = repairs.collect();
+    let offered = section.first().into_iter().flat_map(|line| line.split_ascii_whitespace());
+    let kept = |format: &&str| ours.contains(format) || repairs.contains(format);
+    match ours.is_empty() {
+        true => Vec::new(),
+        false => offered.skip(3).filter(kept).collect(),
+    }
+}
+
+/// Whether an attribute belongs to one of these formats or to none; to any when there are none.
+fn is_about(line: &str, formats: &[&str]) -> bool {
+    let prefixes = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
+    let Some(rest) = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix)) else {
+        return true;
+    };
+    let format = rest.split(' ').next().unwrap_or_default();
+    formats.is_empty() || format == "*" || formats.contains(&format)
+}
+
+fn is_candidate(line: &str) -> bool {
+    line.starts_with("a=candidate:") || line == "a=end-of-candidates"
+}
+
+/// The usable candidates of the offer, in order, each address once.
+pub(super) fn candidates(offer: &Offer) -> Vec<UdpCandidate> {
+    let mut found: Vec<UdpCandidate> = Vec::new();
+    for line in offer.sdp().lines().filter(|line| line.starts_with("a=candidate:")) {
+        // Names, TCP and garbage: the peer's own checks will show where it is.
+        let Ok(RemoteCandidate::Udp(candidate)) = RemoteCandidate::parse(line) else { continue };
+        if found.iter().all(|known| known.address() != candidate.address()) {
+            found.push(candidate);
+        }
+    }
+    found
+}
+
+/// The largest message that the peer takes, in bytes; `usize::MAX` for no limit.
+pub(super) fn message_max(offer: &Offer) -> usize {
+    let mut sizes = offer.sdp().lines().filter_map(|line| line.strip_prefix("a=max-message-size:"));
+    match sizes.next().map(|size| size.trim().parse::<usize>()) {
+        Some(Ok(0)) => usize::MAX,
+        Some(Ok(size)) => size,
+        Some(Err(_)) | None => MESSAGE_SIZE_DEFAULT,
+    }
+}
+
+/// What the answer says besides the engine's own words.
+pub(super) struct Ours<'a> {
+    pub(super) ufrag: &'a str,
+    pub(super) pwd: &'a str,
+    /// Attributes from `candidate:` on, without their ufrag.
+    pub(super) candidates: &'a [String],
+    /// By line of the offer: refused or stopped.
+    pub(super) rejected: &'a [bool],
+}
+
+/// The answer as the peer is to read it.
+///
+/// - Our credentials stand in the place of the engine's: after an ICE restart it makes its own.
+/// - A refused line says port 0 and `inactive`, and is not in the group (RFC 9143 section 7.3.3);
+///   the engine writes `sendrecv` and leaves it in.
+/// - All candidates stand once, in the first line that is not refused, which is the one whose
+///   transport the bundle uses (RFC 9143 section 7.3); nothing is trickled to the peer, so
+///   `end-of-candidates` closes them.
+/// - Lines that the engine was not shown are refused in their place: an answer has as many as the
+///   offer (RFC 8829 section 5.3.1).
+pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
+    let (session, media) = sections(engine);
+    let mut offered = offer.sdp().lines().filter(|line| line.starts_with("m="));
+    let mut text = String::with_capacity(engine.len() + 512);
+    for line in &session {
+        if line.starts_with("a=group:BUNDLE") {
+            push(&mut text, &group(offer, ours.rejected));
+        } else {
+            push(&mut text, line);
+        }
+    }
+    let mut engine_sections = media.iter();
+    let mut candidates_due = true;
+    for (index, line) in offer.media().iter().enumerate() {
+        let offered = offered.next().unwrap_or_default();
+        let answered = if line.kind == LineKind::Other { None } else { engine_sections.next() };
+        match answered {
+            Some(section) if !ours.rejected[index] => {
+                section_answer(&mut text, section, ours);
+                if std::mem::take(&mut candidates_due) {
+                    push_candidates(&mut text, ours);
+                }
+            }
+            _ => refuse(&mut text, offered, &line.mid),
+        }
+    }
+    text
+}
+
+fn group(offer: &Offer, rejected: &[bool]) -> String {
+    let mids = offer.media().iter().zip(rejected).filter(|(_, rejected)| !**rejected);
+    let mids: Vec<&str> = mids.map(|(line, _)| line.mid.as_str()).collect();
+    format!("a=group:BUNDLE {}", mids.join(" "))
+}
+
+fn section_answer(text: &mut String, section: &[&str], ours: &Ours<'_>) {
+    for line in section {
+        if line.starts_with("a=ice-ufrag:") {
+            push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
+        } else if line.starts_with("a=ice-pwd:") {
+            push(text, &format!("a=ice-pwd:{}", ours.pwd));
+        } else if !is_candidate(line) {
+            push(text, line);
+        }
+    }
+}
+
+fn push_candidates(text: &mut String, ours: &Ours<'_>) {
+    for candidate in ours.candidates {
+        push(text, &format!("a={candidate} ufrag {}", ours.ufrag));
+    }
+    push(text, "a=end-of-candidates");
+}
+
+/// Keeps kind and protocol of the offered line and sets the port to 0. Formats of RTP are replaced
+/// by one that needs no `rtpmap`: parsers ask for those of any other, refused or not.
+fn refuse(text: &mut String, offered: &str, mid: &str) {
+    let words: Vec<&str> = offered.split_ascii_whitespace().collect();
+    let [kind, _port, proto, formats @ ..] = &words[..] else { return };
+    let formats = if *kind == "m=application" { formats.join(" ") } else { "0".to_owned() };
+    push(text, &format!("{kind} 0 {proto} {formats}"));
+    push(text, "c=IN IP4 0.0.0.0");
+    push(text, "a=inactive");
+    push(text, &format!("a=mid:{mid}"));
+}
+
+/// Whether a re-offer keeps what the call stands on: the certificate, and the lines with their
+/// names in their places (RFC 8829 section 5.2.2). A stopped line may be used anew.
+pub(super) fn compatible(before: &Offer, offer: &Offer) -> Result<(), NegotiateError> {
+    let incompatible = |reason: String| Err(NegotiateError::Incompatible { reason });
+    if !before.fingerprint().eq_ignore_ascii_case(offer.fingerprint()) {
+        return incompatible("a=fingerprint is another than before".to_owned());
+    }
+    let (known, now) = (before.media(), offer.media());
+    if now.len() < known.len() {
+        return incompatible(format!("{} m-lines came, {} are known", now.len(), known.len()));
+    }
+    for (index, (known, now)) in known.iter().zip(now).enumerate() {
+        let same = known.mid == now.mid && known.kind == now.kind;
+        if !same && !known.stopped {
+            return incompatible(format!(
+                "m-line {index} is {:?} `{}`, was {:?} `{}`",
+                now.kind, now.mid, known.kind, known.mid
+            ));
+        }
+    }
+    Ok(())
+}

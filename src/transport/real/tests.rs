@@ -1,0 +1,7 @@
+//! The real transport against a plain engine in the browser's place, on virtual time.
+
+mod channel;
+mod hostile;
+mod media;
+mod negotiation;
+mod pair;

@@ -1,0 +1,620 @@
+//! A transport without cryptography, that speaks in plain frames: for simulators and fuzzers.
+//!
+//! It plays ICE, DTLS, SRTP and SCTP over the same datagrams and addresses, at a hundredth of
+//! their cost, and says what a real engine might say. A session runs on it with
+//! [`DangerousConfig::scripted_transport`](crate::DangerousConfig::scripted_transport) and in no
+//! other way. Nothing is encrypted, and whoever sees one check can forge the next. The format of
+//! the wire follows the needs of the simulator and may change in any release.
+//!
+//! What is played, and how:
+//!
+//! | real | scripted |
+//! | --- | --- |
+//! | ICE check | the same STUN request ([`stun`]), its integrity a checksum; the browser decides |
+//! | consent | a check of ours every 3 s, answered by the browser; ICE is lost after 15 s |
+//! | DTLS handshake | [`Frame::Hello`], answered by the same |
+//! | close_notify | [`Frame::Goodbye`] |
+//! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
+//! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] |
+//! | SCTP | [`Frame::Chunk`] and [`Frame::Ack`], see [`Stream`] |
+//! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Fault`] |
+//!
+//! Frames count only from an address that a verified check came from, at most 16 of them;
+//! others are ignored, like packets that SRTP cannot authenticate. A datagram is taken whole or,
+//! when any of it is malformed, not at all.
+
+mod answer;
+mod stream;
+pub mod stun;
+mod wire;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{
+    ChannelId, ChannelWritten, IceCredentials, Line, MediaPacket, MediaWrite, MediaWritten,
+    Negotiated, NegotiatedLine, Received, TRANSMIT_BYTES_MAX, Transport, TransportEvent,
+    TransportSetup, TransportStats,
+};
+use crate::offer::MediaLine;
+use crate::{
+    Answer, Codec, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, TransportId,
+    UdpCandidate,
+};
+
+pub use stream::{Arrival, BUFFERED_BYTES_MAX, MESSAGE_LEN_MAX, Stream};
+pub use wire::{
+    CHUNK_OVERHEAD, Chunk, Content, Frame, HEADER_LEN, MAGIC, MEDIA_OVERHEAD, Malformed, Media,
+    VERSION, datagram, decode, encode,
+};
+
+/// How often consent is asked for: as often as the real engine does.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+/// ICE is lost after so long without a verified message, as with the real engine.
+const ICE_LOST_AFTER: Duration = Duration::from_secs(15);
+/// Addresses of the peer, as many as an endpoint binds to a session.
+const ADDRESSES_MAX: usize = 16;
+/// Channels that the peer opens in a call. Clients open one, and another after a reconnect.
+const CHANNELS_MAX: usize = 16;
+/// A coded frame that is put together from pieces, in bytes: a keyframe of high definition.
+const PICTURE_LEN_MAX: usize = 1024 * 1024;
+
+/// The scripted implementation of the seam.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    mtu: usize,
+    random: fastrand::Rng,
+    credentials: IceCredentials,
+    offer: Option<Offer>,
+    lines: Vec<NegotiatedLine>,
+    locals: Vec<LocalCandidate>,
+    addresses: Vec<SocketAddr>,
+    path: Option<Path>,
+    /// What ICE last said; `None` before it said anything.
+    ice: Option<bool>,
+    is_secure: bool,
+    is_closing: bool,
+    consent: Option<Consent>,
+    stream: Stream,
+    channels: Vec<Channel>,
+    /// The next sequence number of each line.
+    next_seq: Vec<u64>,
+    /// The sequence number that each line expects of the peer.
+    expected_seq: Vec<Option<u64>>,
+    picture: Option<Picture>,
+    events: VecDeque<TransportEvent>,
+    transmits: VecDeque<Transmit>,
+    transmit_bytes: usize,
+}
+
+/// Where the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Path {
+    transport: TransportId,
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+/// The checks of ours.
+#[derive(Clone, Copy, Debug)]
+struct Consent {
+    check_at: Instant,
+    transaction: stun::TransactionId,
+    /// When a verified message came last.
+    heard: Instant,
+}
+
+/// A data channel; its place in the list is its `ChannelId`.
+#[derive(Debug)]
+struct Channel {
+    number: u16,
+    is_open: bool,
+    /// What `buffered_amount` was when it was last compared with the threshold.
+    buffered: usize,
+    low_threshold: usize,
+}
+
+/// A coded frame whose last piece is still to come.
+#[derive(Debug)]
+struct Picture {
+    line: Line,
+    next_seq: u64,
+    contiguous: bool,
+    data: Vec<u8>,
+}
+
+impl Scripted {
+    pub(crate) fn new(config: &Config, setup: TransportSetup, _now: Instant) -> Scripted {
+        Scripted {
+            mtu: config.mtu,
+            random: fastrand::Rng::with_seed(setup.public_seed),
+            credentials: setup.credentials,
+            offer: None,
+            lines: Vec::new(),
+            locals: Vec::new(),
+            addresses: Vec::new(),
+            path: None,
+            ice: None,
+            is_secure: false,
+            is_closing: false,
+            consent: None,
+            stream: Stream::new(config.mtu),
+            channels: Vec::new(),
+            next_seq: Vec::new(),
+            expected_seq: Vec::new(),
+            picture: None,
+            events: VecDeque::new(),
+            transmits: VecDeque::new(),
+            transmit_bytes: 0,
+        }
+    }
+
+    /// Whether the goodbye has been handed out and nothing more will come.
+    #[cfg(test)]
+    fn is_closed(&self) -> bool {
+        self.is_closing && self.transmits.is_empty()
+    }
+}
+
+impl Transport for Scripted {
+    fn add_local_candidate(&mut self, candidate: LocalCandidate, _now: Instant) {
+        self.locals.push(candidate);
+    }
+
+    /// The browser's checks come first, as towards an ICE-lite agent, so there is nothing to try.
+    fn add_remote_candidate(&mut self, _candidate: &UdpCandidate, _now: Instant) {}
+
+    fn accept_offer(
+        &mut self,
+        offer: &Offer,
+        fresh: IceCredentials,
+        _now: Instant,
+    ) -> Result<Negotiated, NegotiateError> {
+        self.check_compatible(offer)?;
+        let lines: Vec<_> = offer.media().iter().map(answer::negotiate).collect();
+        if lines.iter().all(|line| *line == NegotiatedLine::Rejected) {
+            return Err(NegotiateError::NoUsableMedia);
+        }
+        let restarts = self.offer.as_ref().is_some_and(|old| old.ice_ufrag() != offer.ice_ufrag());
+        if restarts {
+            self.credentials = fresh;
+            // Media flows on the old path until a check with the new credentials comes.
+            let path = self.path.map(|path| path.remote);
+            self.addresses.retain(|address| Some(*address) == path);
+        }
+        self.next_seq.resize(lines.len(), 0);
+        self.expected_seq.resize(lines.len(), None);
+        self.lines.clone_from(&lines);
+        self.offer = Some(offer.clone());
+        let sdp = answer::write(offer, &lines, &self.credentials, &self.locals);
+        let (answer, credentials) = (Answer::new(sdp), self.credentials.clone());
+        Ok(Negotiated { answer, credentials, lines, message_max: MESSAGE_LEN_MAX })
+    }
+
+    fn verifies(&self, payload: &[u8]) -> bool {
+        stun::Binding::parse(payload).is_some_and(|binding| self.is_request_to_us(&binding))
+    }
+
+    fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> Received {
+        if self.is_closing {
+            return Received::default();
+        }
+        let received = if stun::is_stun(&datagram.payload) {
+            self.handle_stun(datagram, now)
+        } else {
+            self.handle_frames(datagram, now)
+        };
+        self.send_stream(now);
+        received
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.is_closing {
+            return;
+        }
+        self.check_consent(now);
+        self.stream.handle_timeout(now);
+        self.send_stream(now);
+    }
+
+    fn write_media(&mut self, frame: &MediaWrite<'_>, _now: Instant) -> MediaWritten {
+        let sends = self.is_secure && !self.is_closing && self.sends(frame.line, frame.codec);
+        if !sends || frame.data.is_empty() {
+            return MediaWritten::NotReady;
+        }
+        let pieces = frame.data.chunks(self.mtu - HEADER_LEN - MEDIA_OVERHEAD);
+        let needed = frame.data.len() + pieces.len() * (HEADER_LEN + MEDIA_OVERHEAD);
+        if self.transmit_bytes + needed > TRANSMIT_BYTES_MAX {
+            return MediaWritten::Dropped;
+        }
+        let last = pieces.len() - 1;
+        for (index, data) in pieces.enumerate() {
+            let seq = &mut self.next_seq[usize::from(frame.line)];
+            let media = Media {
+                line: frame.line,
+                codec: frame.codec,
+                first: index == 0,
+                more: index < last,
+                keyframe: frame.codec == Codec::Opus,
+                talkspurt: frame.talkspurt,
+                level: frame.level,
+                ssrc: u32::from(frame.line),
+                seq: *seq,
+                time: frame.rtp_time,
+                data,
+            };
+            *seq += 1;
+            self.send(encode(&[Frame::Media(media)]));
+        }
+        MediaWritten::Taken
+    }
+
+    fn request_keyframe(&mut self, line: Line, _now: Instant) {
+        if self.is_secure && !self.is_closing && self.receives(line) {
+            self.send(encode(&[Frame::Keyframe { line }]));
+        }
+    }
+
+    fn write_channel(
+        &mut self,
+        channel: ChannelId,
+        binary: bool,
+        data: &[u8],
+        now: Instant,
+    ) -> ChannelWritten {
+        let Some(number) = self.open_channel(channel).filter(|_| !self.is_closing) else {
+            return ChannelWritten::Gone;
+        };
+        if data.len() > MESSAGE_LEN_MAX {
+            return ChannelWritten::TooLarge(MESSAGE_LEN_MAX);
+        }
+        if !self.stream.write(number, binary, data) {
+            return ChannelWritten::Full;
+        }
+        self.channels[channel.0 as usize].buffered += data.len();
+        self.send_stream(now);
+        ChannelWritten::Taken
+    }
+
+    fn buffered_amount(&mut self, channel: ChannelId) -> usize {
+        self.open_channel(channel).map_or(0, |number| self.stream.buffered(number))
+    }
+
+    fn set_buffered_amount_low_threshold(&mut self, channel: ChannelId, threshold: usize) {
+        if let Some(channel) = self.channels.get_mut(channel.0 as usize) {
+            channel.low_threshold = threshold;
+        }
+    }
+
+    fn close(&mut self, _now: Instant) {
+        if !self.is_closing && self.is_secure {
+            self.send(encode(&[Frame::Goodbye]));
+        }
+        self.is_closing = true;
+        self.consent = None;
+        self.stream = Stream::new(self.mtu);
+    }
+
+    fn poll_event(&mut self) -> Option<TransportEvent> {
+        self.events.pop_front()
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        let transmit = self.transmits.pop_front()?;
+        self.transmit_bytes -= transmit.payload.len();
+        Some(transmit)
+    }
+
+    fn has_transmit(&self) -> bool {
+        !self.transmits.is_empty()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let consent = self.consent.map(|consent| consent.check_at);
+        [consent, self.stream.poll_timeout()].into_iter().flatten().min()
+    }
+}
+
+impl Scripted {
+    fn check_compatible(&self, offer: &Offer) -> Result<(), NegotiateError> {
+        let Some(old) = &self.offer else { return Ok(()) };
+        let incompatible =
+            |reason: &str| Err(NegotiateError::Incompatible { reason: reason.into() });
+        if old.fingerprint() != offer.fingerprint() {
+            return incompatible("a=fingerprint changed");
+        }
+        let mut news = offer.media().iter();
+        for line in old.media() {
+            let same = |new: &MediaLine| (&new.mid, new.kind) == (&line.mid, line.kind);
+            if !news.next().is_some_and(|new| line.stopped || same(new)) {
+                return incompatible("the m-lines are others");
+            }
+        }
+        Ok(())
+    }
+
+    fn is_request_to_us(&self, binding: &stun::Binding<'_>) -> bool {
+        binding.is_request
+            && binding.receiver == self.credentials.ufrag.as_bytes()
+            && binding.verifies(&self.credentials.pwd)
+    }
+
+    fn handle_stun(&mut self, datagram: &Datagram, now: Instant) -> Received {
+        let Some(binding) = stun::Binding::parse(&datagram.payload) else {
+            return Received { malformed: true, authenticated: false };
+        };
+        let authenticated = if binding.is_request {
+            self.handle_request(&binding, datagram)
+        } else {
+            self.is_response_to_us(&binding)
+        };
+        if authenticated {
+            self.hear(now);
+        }
+        Received { authenticated, malformed: false }
+    }
+
+    fn is_response_to_us(&self, binding: &stun::Binding<'_>) -> bool {
+        let asked = self.consent.is_some_and(|consent| consent.transaction == binding.transaction);
+        asked && self.offer.as_ref().is_some_and(|offer| binding.verifies(offer.ice_pwd()))
+    }
+
+    /// Answers a check, and follows the peer to where it nominates.
+    fn handle_request(&mut self, binding: &stun::Binding<'_>, datagram: &Datagram) -> bool {
+        let is_ours = self.locals.iter().any(|local| local.base() == datagram.destination);
+        if !is_ours || self.offer.is_none() || !self.is_request_to_us(binding) {
+            return false;
+        }
+        if !self.addresses.contains(&datagram.source) {
+            if self.addresses.len() == ADDRESSES_MAX {
+                return false;
+            }
+            self.addresses.push(datagram.source);
+        }
+        let path = Path {
+            transport: datagram.transport,
+            local: datagram.destination,
+            remote: datagram.source,
+        };
+        if binding.nominates || self.path.is_none() {
+            self.path = Some(path);
+        }
+        let response = stun::response(binding.transaction, datagram.source, &self.credentials.pwd);
+        self.send_on(path, response);
+        true
+    }
+
+    /// A verified message came.
+    fn hear(&mut self, now: Instant) {
+        match &mut self.consent {
+            Some(consent) => consent.heard = now,
+            None => {
+                self.consent = Some(Consent { check_at: now, transaction: [0; 12], heard: now })
+            }
+        }
+        self.set_ice(true);
+    }
+
+    fn set_ice(&mut self, is_connected: bool) {
+        if self.ice.replace(is_connected) != Some(is_connected) {
+            self.events.push_back(match is_connected {
+                true => TransportEvent::IceConnected,
+                false => TransportEvent::IceDisconnected,
+            });
+        }
+    }
+
+    fn check_consent(&mut self, now: Instant) {
+        let Some(mut consent) = self.consent.filter(|consent| consent.check_at <= now) else {
+            return;
+        };
+        if now.saturating_duration_since(consent.heard) >= ICE_LOST_AFTER {
+            self.set_ice(false);
+        }
+        consent.check_at = now + CHECK_INTERVAL;
+        self.random.fill(&mut consent.transaction);
+        self.consent = Some(consent);
+        if let Some(offer) = &self.offer {
+            let (theirs, ours) = (offer.ice_ufrag(), &self.credentials.ufrag);
+            let request = stun::request(consent.transaction, theirs, ours, offer.ice_pwd(), false);
+            self.send(request);
+        }
+    }
+
+    fn handle_frames(&mut self, datagram: &Datagram, now: Instant) -> Received {
+        let Ok(frames) = decode(&datagram.payload) else {
+            return Received { malformed: true, authenticated: false };
+        };
+        if self.addresses.contains(&datagram.source) {
+            for frame in frames {
+                self.handle_frame(frame, now);
+            }
+        }
+        Received::default()
+    }
+
+    fn handle_frame(&mut self, frame: Frame<'_>, now: Instant) {
+        match frame {
+            Frame::Hello => {
+                self.send(encode(&[Frame::Hello]));
+                if !self.is_secure {
+                    self.is_secure = true;
+                    self.events.push_back(TransportEvent::Connected);
+                }
+            }
+            Frame::IceLost => self.set_ice(false),
+            Frame::IceFound => self.set_ice(true),
+            Frame::Fault(text) => self.events.push_back(TransportEvent::Fault(text.to_owned())),
+            // What follows would be encrypted with keys that do not exist yet.
+            _ if !self.is_secure => {}
+            Frame::Goodbye => self.events.push_back(TransportEvent::HungUp),
+            Frame::Keyframe { line } if self.sends_video(line) => {
+                self.events.push_back(TransportEvent::KeyframeRequest(line));
+            }
+            Frame::Keyframe { .. } => {}
+            Frame::Report { rtt_ms, lost_per_mille, jitter_ms } => {
+                self.events.push_back(TransportEvent::Stats(TransportStats {
+                    rtt: Some(Duration::from_millis(u64::from(rtt_ms))),
+                    loss_sent: Some(f32::from(lost_per_mille.min(1000)) / 1000.0),
+                    jitter_received: Some(Duration::from_millis(u64::from(jitter_ms))),
+                    ..TransportStats::default()
+                }));
+            }
+            Frame::Ack { next } => {
+                self.stream.handle_ack(next, now);
+                self.tell_low_amounts();
+            }
+            Frame::Chunk(chunk) => {
+                if let Some(arrival) = self.stream.handle_chunk(&chunk) {
+                    self.handle_arrival(arrival);
+                }
+            }
+            Frame::Media(media) => self.handle_media(&media),
+        }
+    }
+
+    fn handle_arrival(&mut self, arrival: Arrival) {
+        let id = |channels: &[Channel], number| {
+            let of_number = |channel: &Channel| channel.is_open && channel.number == number;
+            let index = channels.iter().position(of_number)?;
+            Some(ChannelId(u32::try_from(index).expect("at most CHANNELS_MAX")))
+        };
+        match arrival {
+            Arrival::Opened { channel, label } => {
+                if self.channels.len() < CHANNELS_MAX && id(&self.channels, channel).is_none() {
+                    self.channels.push(Channel {
+                        number: channel,
+                        is_open: true,
+                        buffered: 0,
+                        low_threshold: 0,
+                    });
+                    if let Some(id) = id(&self.channels, channel) {
+                        self.events.push_back(TransportEvent::ChannelOpen(id, label));
+                    }
+                }
+            }
+            Arrival::Closed { channel } => {
+                if let Some(id) = id(&self.channels, channel) {
+                    self.channels[id.0 as usize].is_open = false;
+                    self.events.push_back(TransportEvent::ChannelClose(id));
+                }
+            }
+            Arrival::Message { channel, binary, data } => {
+                if let Some(id) = id(&self.channels, channel) {
+                    self.events.push_back(TransportEvent::ChannelData(id, binary, data));
+                }
+            }
+        }
+    }
+
+    fn tell_low_amounts(&mut self) {
+        for (index, channel) in self.channels.iter_mut().enumerate() {
+            let amount = self.stream.buffered(channel.number);
+            let before = std::mem::replace(&mut channel.buffered, amount);
+            if channel.is_open && before > channel.low_threshold && amount <= channel.low_threshold
+            {
+                let id = ChannelId(u32::try_from(index).expect("at most CHANNELS_MAX"));
+                self.events.push_back(TransportEvent::BufferedAmountLow(id));
+            }
+        }
+    }
+
+    fn handle_media(&mut self, media: &Media<'_>) {
+        if !self.receives(media.line) || media.data.is_empty() {
+            return;
+        }
+        let expected = &mut self.expected_seq[usize::from(media.line)];
+        let in_order = expected.is_none_or(|expected| expected == media.seq);
+        *expected = Some(expected.unwrap_or_default().max(media.seq + 1));
+        let Some((contiguous, data)) = self.assemble(media, in_order) else { return };
+        self.events.push_back(TransportEvent::Media(MediaPacket {
+            line: media.line,
+            codec: media.codec,
+            seq: media.seq,
+            rtp_time: media.time,
+            ssrc: media.ssrc,
+            contiguous,
+            keyframe: media.keyframe,
+            level: media.level,
+            data,
+        }));
+    }
+
+    /// Puts a coded frame together. One that misses a piece, or has one out of order, is lost.
+    fn assemble(&mut self, media: &Media<'_>, in_order: bool) -> Option<(bool, Arc<[u8]>)> {
+        if media.first && !media.more {
+            return Some((in_order, Arc::from(media.data)));
+        }
+        let mut picture = match self.picture.take() {
+            _ if media.first => {
+                let (line, next_seq) = (media.line, media.seq);
+                Picture { line, next_seq, contiguous: in_order, data: Vec::new() }
+            }
+            Some(picture) => picture,
+            None => return None,
+        };
+        let follows = (picture.line, picture.next_seq) == (media.line, media.seq);
+        if !follows || picture.data.len() + media.data.len() > PICTURE_LEN_MAX {
+            return None;
+        }
+        picture.data.extend(media.data);
+        picture.next_seq += 1;
+        if media.more {
+            self.picture = Some(picture);
+            return None;
+        }
+        Some((picture.contiguous, Arc::from(picture.data)))
+    }
+
+    fn line(&self, line: Line) -> NegotiatedLine {
+        self.lines.get(usize::from(line)).copied().unwrap_or(NegotiatedLine::Rejected)
+    }
+
+    fn receives(&self, line: Line) -> bool {
+        matches!(self.line(line), NegotiatedLine::Media { receives: true, .. })
+    }
+
+    fn sends(&self, line: Line, with: Codec) -> bool {
+        matches!(self.line(line), NegotiatedLine::Media { sends: true, codec, .. } if codec == with)
+    }
+
+    fn sends_video(&self, line: Line) -> bool {
+        self.sends(line, Codec::Vp8)
+    }
+
+    fn open_channel(&self, channel: ChannelId) -> Option<u16> {
+        let channel = self.channels.get(channel.0 as usize)?;
+        channel.is_open.then_some(channel.number)
+    }
+
+    /// Hands out what the stream wants to send, as far as there is room.
+    fn send_stream(&mut self, now: Instant) {
+        while self.path.is_some() && self.transmit_bytes + self.mtu <= TRANSMIT_BYTES_MAX {
+            let Some(bytes) = self.stream.poll_datagram(now) else { return };
+            self.send(bytes);
+        }
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) {
+        if let Some(path) = self.path {
+            self.send_on(path, bytes);
+        }
+    }
+
+    /// At the limit the datagram is lost: the peer asks again for what it needs.
+    fn send_on(&mut self, path: Path, bytes: Vec<u8>) {
+        if self.transmit_bytes + bytes.len() > TRANSMIT_BYTES_MAX {
+            return;
+        }
+        self.transmit_bytes += bytes.len();
+        let Path { transport, local, remote } = path;
+        self.transmits.push_back(Transmit::udp(transport, local, remote, Bytes::from(bytes)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

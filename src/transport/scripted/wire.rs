@@ -1,0 +1,446 @@
+//! The bytes of the scripted wire: frames, several of them in one datagram.
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 1 | [`MAGIC`]: in the range of RTP (RFC 7983 section 7), so that demultiplexers pass it on |
+//! | 1 | [`VERSION`] |
+//! | any | frames, one after the other |
+//!
+//! A frame is one byte of kind, two bytes of length, and its fields; numbers are big-endian:
+//!
+//! | kind | frame | fields |
+//! | --- | --- | --- |
+//! | 0 | `Hello` | |
+//! | 1 | `Goodbye` | |
+//! | 2 | `IceLost` | |
+//! | 3 | `IceFound` | |
+//! | 4 | `Fault` | text |
+//! | 5 | `Keyframe` | line 1 |
+//! | 6 | `Report` | rtt_ms 2, lost_per_mille 2, jitter_ms 2 |
+//! | 7 | `Ack` | next 4 |
+//! | 8 | `Chunk` | number 4, channel 2, content 1, data |
+//! | 9 | `Media` | line 1, codec 1, flags 1, level 1, ssrc 4, seq 6, time 6, data |
+
+use std::fmt;
+
+use crate::Codec;
+
+/// The first byte of every datagram that holds frames.
+pub const MAGIC: u8 = 0x97;
+/// The version of the format.
+pub const VERSION: u8 = 1;
+/// The bytes before the first frame.
+pub const HEADER_LEN: usize = 2;
+/// The bytes of a chunk without its data.
+pub const CHUNK_OVERHEAD: usize = 3 + 7;
+/// The bytes of a media frame without its data.
+pub const MEDIA_OVERHEAD: usize = 3 + 20;
+
+/// Sequence numbers and times have 48 bits: more than a call of a thousand years at 90 kHz
+/// needs, and no sum of two of them overflows, as with what a real engine extends.
+const U48: u64 = (1 << 48) - 1;
+
+/// One thing that a side says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame<'a> {
+    /// Stands for the DTLS handshake: the browser repeats it until one comes back.
+    Hello,
+    /// Stands for DTLS close_notify.
+    Goodbye,
+    /// The receiver's ICE is to lose its pair.
+    IceLost,
+    /// The receiver's ICE is to find a pair again.
+    IceFound,
+    /// The receiver's engine is to report a fault with this text.
+    Fault(&'a str),
+    /// Asks for a keyframe on a line (PLI).
+    Keyframe {
+        /// The m-line's index.
+        line: u8,
+    },
+    /// Stands for RTCP's reports: figures that the receiver's engine is to give.
+    Report {
+        /// The round trip.
+        rtt_ms: u16,
+        /// Lost packets of the receiver of this frame, in thousandths.
+        lost_per_mille: u16,
+        /// The jitter of what the receiver of this frame gets.
+        jitter_ms: u16,
+    },
+    /// Every chunk below `next` has arrived.
+    Ack {
+        /// The number of the chunk that is expected.
+        next: u32,
+    },
+    /// A piece of the reliable stream that carries the data channels.
+    Chunk(Chunk<'a>),
+    /// A piece of a coded frame.
+    Media(Media<'a>),
+}
+
+/// A piece of the reliable stream, see [`Stream`](super::Stream).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// Rises by one from chunk to chunk, over all channels.
+    pub number: u32,
+    /// The channel.
+    pub channel: u16,
+    /// What it does.
+    pub content: Content,
+    /// The label of a channel that opens, or a piece of a message.
+    pub data: &'a [u8],
+}
+
+/// What a chunk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Content {
+    /// Opens the channel.
+    Open,
+    /// Closes the channel.
+    Close,
+    /// A piece of a message, more follow.
+    More,
+    /// The last, or only, piece of a text message.
+    Text,
+    /// The last, or only, piece of a binary message.
+    Binary,
+}
+
+/// A piece of a coded frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Media<'a> {
+    /// The m-line's index.
+    pub line: u8,
+    /// How it is coded.
+    pub codec: Codec,
+    /// Whether more pieces of the same frame follow.
+    pub more: bool,
+    /// The first piece of its frame.
+    pub first: bool,
+    /// Can be decoded without earlier frames.
+    pub keyframe: bool,
+    /// The first frame after silence that was not sent.
+    pub talkspurt: bool,
+    /// -dBov from 0 to 127, with the voice flag.
+    pub level: Option<(u8, bool)>,
+    /// The stream.
+    pub ssrc: u32,
+    /// Rises by one from piece to piece; 48 bits.
+    pub seq: u64,
+    /// In units of the codec's clock; 48 bits.
+    pub time: u64,
+    /// The bytes.
+    pub data: &'a [u8],
+}
+
+const FIRST: u8 = 1;
+const MORE: u8 = 2;
+const KEYFRAME: u8 = 4;
+const TALKSPURT: u8 = 8;
+const LEVEL: u8 = 16;
+const VOICE: u8 = 32;
+
+/// The datagram cannot be read as frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a datagram of scripted frames")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Begins a datagram, to which [`Frame::encode`] appends.
+#[must_use]
+pub fn datagram() -> Vec<u8> {
+    vec![MAGIC, VERSION]
+}
+
+/// A datagram of these frames.
+///
+/// ```
+/// use smallrtc::scripted::{Frame, decode, encode};
+///
+/// let bytes = encode(&[Frame::Hello, Frame::Keyframe { line: 1 }]);
+/// assert_eq!(decode(&bytes)?, [Frame::Hello, Frame::Keyframe { line: 1 }]);
+/// # Ok::<(), smallrtc::scripted::Malformed>(())
+/// ```
+///
+/// # Panics
+/// When a frame has more than 65535 bytes.
+#[must_use]
+pub fn encode(frames: &[Frame<'_>]) -> Vec<u8> {
+    let mut bytes = datagram();
+    for frame in frames {
+        frame.encode(&mut bytes);
+    }
+    bytes
+}
+
+/// The frames of a datagram, all or none.
+///
+/// # Errors
+/// [`Malformed`] when the bytes are not what [`encode`] writes.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Frame<'_>>, Malformed> {
+    let mut rest = bytes.strip_prefix(&[MAGIC, VERSION]).ok_or(Malformed)?;
+    let mut frames = Vec::new();
+    while let Some((kind, tail)) = rest.split_first() {
+        let (length, tail) = tail.split_first_chunk().ok_or(Malformed)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (fields, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
+        frames.push(Frame::read(*kind, fields).ok_or(Malformed)?);
+        rest = tail;
+    }
+    Ok(frames)
+}
+
+impl<'a> Frame<'a> {
+    /// Appends the frame to a datagram.
+    ///
+    /// # Panics
+    /// When it has more than 65535 bytes.
+    pub fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.push(self.kind());
+        let length_at = bytes.len();
+        bytes.extend([0; 2]);
+        self.write(bytes);
+        let length = u16::try_from(bytes.len() - length_at - 2).expect("a frame fits 65535 bytes");
+        bytes[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Frame::Hello => 0,
+            Frame::Goodbye => 1,
+            Frame::IceLost => 2,
+            Frame::IceFound => 3,
+            Frame::Fault(_) => 4,
+            Frame::Keyframe { .. } => 5,
+            Frame::Report { .. } => 6,
+            Frame::Ack { .. } => 7,
+            Frame::Chunk(_) => 8,
+            Frame::Media(_) => 9,
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Frame::Hello | Frame::Goodbye | Frame::IceLost | Frame::IceFound => {}
+            Frame::Fault(text) => bytes.extend(text.as_bytes()),
+            Frame::Keyframe { line } => bytes.push(*line),
+            Frame::Report { rtt_ms, lost_per_mille, jitter_ms } => {
+                for number in [rtt_ms, lost_per_mille, jitter_ms] {
+                    bytes.extend(number.to_be_bytes());
+                }
+            }
+            Frame::Ack { next } => bytes.extend(next.to_be_bytes()),
+            Frame::Chunk(chunk) => chunk.write(bytes),
+            Frame::Media(media) => media.write(bytes),
+        }
+    }
+
+    fn read(kind: u8, fields: &'a [u8]) -> Option<Frame<'a>> {
+        let mut fields = Fields(fields);
+        let frame = match kind {
+            0 => Frame::Hello,
+            1 => Frame::Goodbye,
+            2 => Frame::IceLost,
+            3 => Frame::IceFound,
+            4 => Frame::Fault(std::str::from_utf8(fields.rest()).ok()?),
+            5 => Frame::Keyframe { line: fields.u8()? },
+            6 => Frame::Report {
+                rtt_ms: fields.u16()?,
+                lost_per_mille: fields.u16()?,
+                jitter_ms: fields.u16()?,
+            },
+            7 => Frame::Ack { next: fields.u32()? },
+            8 => Frame::Chunk(Chunk::read(&mut fields)?),
+            9 => Frame::Media(Media::read(&mut fields)?),
+            _ => return None,
+        };
+        fields.0.is_empty().then_some(frame)
+    }
+}
+
+impl<'a> Chunk<'a> {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.number.to_be_bytes());
+        bytes.extend(self.channel.to_be_bytes());
+        bytes.push(match self.content {
+            Content::Open => 0,
+            Content::Close => 1,
+            Content::More => 2,
+            Content::Text => 3,
+            Content::Binary => 4,
+        });
+        bytes.extend(self.data);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Chunk<'a>> {
+        let (number, channel) = (fields.u32()?, fields.u16()?);
+        let content = match fields.u8()? {
+            0 => Content::Open,
+            1 => Content::Close,
+            2 => Content::More,
+            3 => Content::Text,
+            4 => Content::Binary,
+            _ => return None,
+        };
+        Some(Chunk { number, channel, content, data: fields.rest() })
+    }
+}
+
+impl<'a> Media<'a> {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let (level, voice) = self.level.unwrap_or_default();
+        let mut flags = 0;
+        for (flag, set) in [
+            (FIRST, self.first),
+            (MORE, self.more),
+            (KEYFRAME, self.keyframe),
+            (TALKSPURT, self.talkspurt),
+            (LEVEL, self.level.is_some()),
+            (VOICE, voice),
+        ] {
+            flags |= if set { flag } else { 0 };
+        }
+        let codec = match self.codec {
+            Codec::Opus => 0,
+            Codec::Vp8 => 1,
+            Codec::H264 => 2,
+        };
+        bytes.extend([self.line, codec, flags, level]);
+        bytes.extend(self.ssrc.to_be_bytes());
+        bytes.extend(&(self.seq & U48).to_be_bytes()[2..]);
+        bytes.extend(&(self.time & U48).to_be_bytes()[2..]);
+        bytes.extend(self.data);
+    }
+
+    fn read(fields: &mut Fields<'a>) -> Option<Media<'a>> {
+        let line = fields.u8()?;
+        let codec = match fields.u8()? {
+            0 => Codec::Opus,
+            1 => Codec::Vp8,
+            2 => Codec::H264,
+            _ => return None,
+        };
+        let (flags, level) = (fields.u8()?, fields.u8()?);
+        let has = |flag| flags & flag != 0;
+        Some(Media {
+            line,
+            codec,
+            first: has(FIRST),
+            more: has(MORE),
+            keyframe: has(KEYFRAME),
+            talkspurt: has(TALKSPURT),
+            level: has(LEVEL).then_some((level & 127, has(VOICE))),
+            ssrc: fields.u32()?,
+            seq: fields.u48()?,
+            time: fields.u48()?,
+            data: fields.rest(),
+        })
+    }
+}
+
+/// What is left of a frame's fields.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, tail) = self.0.split_first_chunk()?;
+        self.0 = tail;
+        Some(*head)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn u48(&mut self) -> Option<u64> {
+        let bytes: [u8; 6] = self.take()?;
+        Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn media(data: &[u8]) -> Media<'_> {
+        Media {
+            line: 2,
+            codec: Codec::H264,
+            more: true,
+            first: true,
+            keyframe: true,
+            talkspurt: false,
+            level: Some((127, true)),
+            ssrc: 7,
+            seq: U48,
+            time: 90_000,
+            data,
+        }
+    }
+
+    #[test]
+    fn every_frame_reads_back_as_what_was_written() {
+        let chunk = |content| Chunk { number: 9, channel: 3, content, data: b"chat" };
+        let frames = [
+            Frame::Hello,
+            Frame::Goodbye,
+            Frame::IceLost,
+            Frame::IceFound,
+            Frame::Fault("broken"),
+            Frame::Keyframe { line: 1 },
+            Frame::Report { rtt_ms: 20, lost_per_mille: 5, jitter_ms: 3 },
+            Frame::Ack { next: u32::MAX },
+            Frame::Chunk(chunk(Content::Open)),
+            Frame::Chunk(chunk(Content::Close)),
+            Frame::Chunk(chunk(Content::More)),
+            Frame::Chunk(chunk(Content::Text)),
+            Frame::Chunk(chunk(Content::Binary)),
+            Frame::Media(media(&[1, 2, 3])),
+            Frame::Media(Media { level: None, codec: Codec::Opus, ..media(&[]) }),
+        ];
+        assert_eq!(decode(&encode(&frames)).unwrap(), frames);
+    }
+
+    #[test]
+    fn the_overheads_are_what_frames_take() {
+        let chunk = Chunk { number: 0, channel: 0, content: Content::Text, data: &[0; 5] };
+        assert_eq!(encode(&[Frame::Chunk(chunk)]).len(), HEADER_LEN + CHUNK_OVERHEAD + 5);
+        assert_eq!(encode(&[Frame::Media(media(&[0; 5]))]).len(), HEADER_LEN + MEDIA_OVERHEAD + 5);
+    }
+
+    #[test]
+    fn a_datagram_that_is_cut_anywhere_is_malformed_or_shorter() {
+        let whole = encode(&[Frame::Report { rtt_ms: 1, lost_per_mille: 2, jitter_ms: 3 }]);
+        for length in 0..whole.len() {
+            let frames = decode(&whole[..length]);
+            assert!(frames == Err(Malformed) || length == HEADER_LEN, "{length}: {frames:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_and_versions_are_malformed() {
+        for bytes in [&[MAGIC, 2][..], &[MAGIC, VERSION, 10, 0, 0], &[MAGIC, VERSION, 0, 0, 1, 0]] {
+            assert_eq!(decode(bytes), Err(Malformed), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Coded frames on their way to the application. Nothing here knows a codec.
+pub(crate) mod inbox;
