@@ -1,0 +1,310 @@
+//! A model browser: a page that behaves like Pipecat's JavaScript client.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::Packet;
+use crate::peer::{self, Peer};
+
+/// Every 1000 ms while the channel is open (`smallWebRTCTransport.ts`).
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a browser runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A plain `str0m` engine: ICE, DTLS, SRTP, SCTP.
+    Real,
+    /// The plain wire of [`smallrtc::scripted`].
+    Scripted,
+}
+
+impl Kind {
+    /// Both, for scenarios that must hold on either.
+    pub const ALL: [Kind; 2] = [Kind::Real, Kind::Scripted];
+}
+
+/// What a browser is like.
+#[derive(Clone, Debug)]
+pub struct BrowserConfig {
+    /// What it runs on.
+    pub kind: Kind,
+    /// Where its random choices come from.
+    pub seed: u64,
+    /// The address that it sends from.
+    pub address: SocketAddr,
+    /// Whether it offers a microphone, both ways.
+    pub audio: bool,
+    /// Whether it offers a camera, both ways.
+    pub camera: bool,
+    /// Whether it offers a screen, one way.
+    pub screen: bool,
+    /// The label of its data channel, if it offers one.
+    pub channel: Option<String>,
+    /// Whether it pings and tells track states, as the JavaScript client alone does.
+    pub chatters: bool,
+    /// The longest datagram that it sends, in bytes.
+    pub mtu: usize,
+}
+
+impl BrowserConfig {
+    /// The JavaScript client with a microphone and no camera.
+    #[must_use]
+    pub fn new(kind: Kind, seed: u64) -> BrowserConfig {
+        BrowserConfig {
+            kind,
+            seed,
+            address: SocketAddr::from(([198, 51, 100, 7], 40_000)),
+            audio: true,
+            camera: false,
+            screen: false,
+            channel: Some("chat".to_owned()),
+            chatters: true,
+            mtu: 1150,
+        }
+    }
+}
+
+/// Something that the page was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BrowserEvent {
+    /// ICE and DTLS are done.
+    Connected,
+    /// The data channel is open.
+    ChannelOpen,
+    /// The bot closed the data channel.
+    ChannelClosed,
+    /// A message of the bot, signalling included.
+    Message {
+        /// Whether it came as binary.
+        binary: bool,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// A coded frame.
+    Media {
+        /// The m-line's index.
+        line: u8,
+        /// The sequence number of its last packet, extended.
+        seq: u64,
+        /// In units of the codec's clock, extended.
+        time: u64,
+        /// The coded bytes.
+        data: Vec<u8>,
+    },
+    /// The bot wants a keyframe.
+    KeyframeRequest {
+        /// The m-line's index.
+        line: u8,
+    },
+    /// The bot closed the connection.
+    HungUp,
+    /// The engine cannot go on: somebody broke the handshake.
+    Failed,
+}
+
+/// A model browser with one page.
+#[derive(Debug)]
+pub struct Browser {
+    config: BrowserConfig,
+    peer: Box<dyn Peer>,
+    address: SocketAddr,
+    has_vanished: bool,
+    is_open: bool,
+    ping_at: Option<Instant>,
+    pings: u64,
+    events: VecDeque<BrowserEvent>,
+}
+
+impl Browser {
+    /// A browser that has not offered yet.
+    #[must_use]
+    pub fn new(config: BrowserConfig, now: Instant) -> Browser {
+        Browser {
+            peer: peer::new(&config, now),
+            address: config.address,
+            has_vanished: false,
+            is_open: false,
+            ping_at: None,
+            pings: 0,
+            events: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Where it sends from.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The `candidate` attribute that it would trickle.
+    #[must_use]
+    pub fn candidate(&self) -> String {
+        let (ip, port) = (self.address.ip(), self.address.port());
+        format!("candidate:1 1 udp 2113937151 {ip} {port} typ host")
+    }
+
+    /// An offer: the first, or again in a call that goes on.
+    #[must_use]
+    pub fn offer(&mut self, now: Instant) -> String {
+        let offer = self.peer.offer(now);
+        self.collect(now);
+        offer
+    }
+
+    /// An offer that restarts ICE; from now on the browser sends from `address`, and what comes
+    /// to the old one is lost.
+    #[must_use]
+    pub fn restart(&mut self, address: SocketAddr, now: Instant) -> String {
+        self.address = address;
+        let offer = self.peer.restart(address, now);
+        self.collect(now);
+        offer
+    }
+
+    /// Takes the bot's answer.
+    ///
+    /// # Panics
+    /// When it is no answer to the last offer.
+    pub fn accept_answer(&mut self, sdp: &str, now: Instant) {
+        self.peer.accept_answer(sdp, now);
+        self.collect(now);
+    }
+
+    /// Takes a datagram.
+    pub fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+        if !self.has_vanished {
+            self.peer.handle_packet(packet, now);
+            self.collect(now);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.has_vanished {
+            return;
+        }
+        if self.ping_at.is_some_and(|at| at <= now) {
+            self.ping_at = Some(now + PING_INTERVAL);
+            self.pings += 1;
+            let ping = format!("ping: {}", 1_790_000_000_000 + self.pings * 1000);
+            self.peer.write_message(false, ping.as_bytes(), now);
+        }
+        if self.peer.poll_timeout().is_some_and(|at| at <= now) {
+            self.peer.handle_timeout(now);
+        }
+        self.collect(now);
+    }
+
+    /// When [`Browser::handle_timeout`] is wanted.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.has_vanished {
+            return None;
+        }
+        [self.ping_at, self.peer.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next datagram that it sends.
+    #[must_use]
+    pub fn poll_packet(&mut self) -> Option<Packet> {
+        if self.has_vanished { None } else { self.peer.poll_packet() }
+    }
+
+    /// The next thing that happened.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<BrowserEvent> {
+        self.events.pop_front()
+    }
+
+    /// Whether its offer has a data channel.
+    #[must_use]
+    pub fn offers_channel(&self) -> bool {
+        self.config.channel.is_some()
+    }
+
+    /// Whether the data channel is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Opens one more channel.
+    pub fn open_channel(&mut self, label: &str, now: Instant) {
+        self.peer.open_channel(label, now);
+        self.collect(now);
+    }
+
+    /// Sends a text message. False when it was not taken.
+    pub fn send_text(&mut self, text: &str, now: Instant) -> bool {
+        self.send(false, text.as_bytes(), now)
+    }
+
+    /// Sends a binary message, as iOS does with JSON. False when it was not taken.
+    pub fn send_binary(&mut self, data: &[u8], now: Instant) -> bool {
+        self.send(true, data, now)
+    }
+
+    fn send(&mut self, binary: bool, data: &[u8], now: Instant) -> bool {
+        let taken = self.peer.write_message(binary, data, now);
+        self.collect(now);
+        taken
+    }
+
+    /// Sends a coded frame on an m-line. `time` is in units of the codec's clock: 48 kHz for
+    /// Opus, 90 kHz for video. False when it was not taken.
+    pub fn send_media(&mut self, line: u8, time: u64, data: &[u8], now: Instant) -> bool {
+        let taken = self.peer.write_media(line, time, data, now);
+        self.collect(now);
+        taken
+    }
+
+    /// Asks for a keyframe of what the bot sends on an m-line.
+    pub fn request_keyframe(&mut self, line: u8, now: Instant) {
+        self.peer.request_keyframe(line, now);
+        self.collect(now);
+    }
+
+    /// Closes the connection as a page does that ends: the bot is told.
+    pub fn hang_up(&mut self, now: Instant) {
+        self.peer.hang_up(now);
+        self.ping_at = None;
+        self.collect(now);
+    }
+
+    /// Is gone without a word, as a phone whose battery is empty.
+    pub fn vanish(&mut self) {
+        self.has_vanished = true;
+    }
+
+    fn collect(&mut self, now: Instant) {
+        while let Some(event) = self.peer.poll_event() {
+            match event {
+                BrowserEvent::ChannelOpen => self.on_open(now),
+                BrowserEvent::ChannelClosed | BrowserEvent::HungUp | BrowserEvent::Failed => {
+                    self.ping_at = None;
+                }
+                _ => {}
+            }
+            self.events.push_back(event);
+        }
+    }
+
+    fn on_open(&mut self, now: Instant) {
+        self.is_open = true;
+        if !self.config.chatters {
+            return;
+        }
+        self.ping_at = Some(now + PING_INTERVAL);
+        let states = [self.config.audio, self.config.camera, self.config.screen];
+        for (index, enabled) in states.into_iter().enumerate() {
+            let status = format!(
+                r#"{{"type":"signalling","message":{{"type":"trackStatus","receiver_index":{index},"enabled":{enabled}}}}}"#
+            );
+            self.peer.write_message(false, status.as_bytes(), now);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! One direction of a network path.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::kind_of;
+
+/// A datagram on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Where it comes from.
+    pub source: SocketAddr,
+    /// Where it goes to.
+    pub destination: SocketAddr,
+    /// What it holds.
+    pub payload: Bytes,
+}
+
+/// What a link does to packets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkConfig {
+    /// How long every packet takes.
+    pub delay: Duration,
+    /// Up to so much is added, evenly distributed; packets keep their order.
+    pub jitter: Duration,
+    /// The share of packets that are lost, 0 to 1.
+    pub loss: f64,
+    /// The share of packets that come twice.
+    pub duplicate: f64,
+    /// The share of packets that are overtaken by those behind them.
+    pub reorder: f64,
+    /// How late packets are that are overtaken.
+    pub reorder_by: Duration,
+    /// Longer payloads are lost, in bytes.
+    pub mtu: usize,
+    /// Bits per second; faster than that, packets queue.
+    pub rate: Option<u64>,
+    /// Packets that would queue for longer are lost.
+    pub queue: Duration,
+}
+
+impl LinkConfig {
+    /// 10 ms and nothing else.
+    #[must_use]
+    pub fn clean() -> LinkConfig {
+        LinkConfig {
+            delay: Duration::from_millis(10),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            reorder_by: Duration::from_millis(30),
+            mtu: 1500,
+            rate: None,
+            queue: Duration::from_millis(200),
+        }
+    }
+
+    /// A bad wireless link: everything that can happen does.
+    #[must_use]
+    pub fn bad() -> LinkConfig {
+        LinkConfig {
+            delay: Duration::from_millis(40),
+            jitter: Duration::from_millis(30),
+            loss: 0.05,
+            duplicate: 0.02,
+            reorder: 0.02,
+            rate: Some(2_000_000),
+            ..LinkConfig::clean()
+        }
+    }
+}
+
+/// Says of a packet whether it is lost.
+type Loses = Box<dyn FnMut(&Packet) -> bool + Send>;
+
+/// One direction of a network path. The same seed and the same packets give the same outcome.
+pub struct Link {
+    config: LinkConfig,
+    random: fastrand::Rng,
+    /// By time of arrival, then by the order of sending.
+    packets: BTreeMap<(Instant, u64), Packet>,
+    sent: u64,
+    lost: u64,
+    busy_until: Option<Instant>,
+    newest_arrival: Option<Instant>,
+    is_down: bool,
+    loses: Option<Loses>,
+}
+
+impl Link {
+    /// A link whose chances are drawn from `seed`.
+    #[must_use]
+    pub fn new(config: LinkConfig, seed: u64) -> Link {
+        Link {
+            config,
+            random: fastrand::Rng::with_seed(seed),
+            packets: BTreeMap::new(),
+            sent: 0,
+            lost: 0,
+            busy_until: None,
+            newest_arrival: None,
+            is_down: false,
+            loses: None,
+        }
+    }
+
+    /// Changes the link; packets on their way are not touched.
+    pub fn set_config(&mut self, config: LinkConfig) {
+        self.config = config;
+    }
+
+    /// Loses everything from now on, or stops doing so. Packets on their way arrive.
+    pub fn set_down(&mut self, is_down: bool) {
+        self.is_down = is_down;
+    }
+
+    /// Loses, besides, each packet that `loses` says.
+    pub fn lose(&mut self, loses: impl FnMut(&Packet) -> bool + Send + 'static) {
+        self.loses = Some(Box::new(loses));
+    }
+
+    /// How many packets were given to it.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of them were lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Takes a packet.
+    pub fn send(&mut self, packet: Packet, now: Instant) {
+        self.sent += 1;
+        let chosen = self.loses.as_mut().is_some_and(|loses| loses(&packet));
+        let by_chance = self.chance(self.config.loss);
+        let too_long = packet.payload.len() > self.config.mtu;
+        let Some(departure) = self.departure(billed_len(&packet.payload), now) else {
+            self.lost += 1;
+            return;
+        };
+        if chosen || by_chance || too_long || self.is_down {
+            self.lost += 1;
+            return;
+        }
+        let copies = if self.chance(self.config.duplicate) { 2 } else { 1 };
+        for copy in 0..copies {
+            let arrival = self.arrival(departure);
+            self.packets.insert((arrival, self.sent * 2 + copy), packet.clone());
+        }
+    }
+
+    /// When the next packet arrives.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.packets.first_key_value().map(|((arrival, _), _)| *arrival)
+    }
+
+    /// The next packet that has arrived by `now`.
+    #[must_use]
+    pub fn receive(&mut self, now: Instant) -> Option<Packet> {
+        let first = self.packets.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        // A link without chances draws nothing, so that turning one of them on changes no other.
+        share > 0.0 && self.random.f64() < share
+    }
+
+    /// When the packet has left the bottleneck; `None` when the queue before it is full.
+    fn departure(&mut self, len: usize, now: Instant) -> Option<Instant> {
+        let Some(rate) = self.config.rate else { return Some(now) };
+        let begins = self.busy_until.map_or(now, |busy| busy.max(now));
+        if begins - now > self.config.queue {
+            return None;
+        }
+        // IPv4 and UDP headers count.
+        let bits = (len as u64 + 28) * 8;
+        let departure = begins + Duration::from_nanos(bits * 1_000_000_000 / rate.max(1));
+        self.busy_until = Some(departure);
+        Some(departure)
+    }
+
+    fn arrival(&mut self, departure: Instant) -> Instant {
+        let mut arrival = departure + self.config.delay;
+        if self.config.jitter > Duration::ZERO {
+            arrival += self.config.jitter.mul_f64(self.random.f64());
+        }
+        if self.chance(self.config.reorder) {
+            return arrival + self.config.reorder_by;
+        }
+        let arrival = self.newest_arrival.map_or(arrival, |newest| newest.max(arrival));
+        self.newest_arrival = Some(arrival);
+        arrival
+    }
+}
+
+/// The length that a rate is applied to. Handshake records vary by the bytes of a signature in
+/// DER from run to run, so all of them count as full: time must not depend on that.
+fn billed_len(payload: &[u8]) -> usize {
+    if kind_of(payload) == "handshake" { 1200 } else { payload.len() }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("config", &self.config)
+            .field("on_their_way", &self.packets.len())
+            .field("sent", &self.sent)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::start;
+
+    fn packet(number: u16, len: usize) -> Packet {
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        Packet { source: address(number), destination: address(1), payload: vec![0; len].into() }
+    }
+
+    /// What arrives of `count` packets that are sent 1 ms apart, by number and time.
+    fn arrivals(config: LinkConfig, seed: u64, count: u16) -> Vec<(u16, Duration)> {
+        let mut link = Link::new(config, seed);
+        for number in 0..count {
+            link.send(packet(number, 100), start() + Duration::from_millis(u64::from(number)));
+        }
+        let mut arrivals = Vec::new();
+        while let Some(at) = link.poll_timeout() {
+            let packet = link.receive(at).unwrap();
+            arrivals.push((packet.source.port(), at - start()));
+        }
+        arrivals
+    }
+
+    #[test]
+    fn a_clean_link_only_delays() {
+        let expected: Vec<_> =
+            (0..50).map(|number| (number, Duration::from_millis(10 + u64::from(number)))).collect();
+        assert_eq!(arrivals(LinkConfig::clean(), 1, 50), expected);
+    }
+
+    #[test]
+    fn the_same_seed_does_the_same_and_another_does_not() {
+        let once = arrivals(LinkConfig::bad(), 1, 500);
+        assert_eq!(once, arrivals(LinkConfig::bad(), 1, 500));
+        assert_ne!(once, arrivals(LinkConfig::bad(), 2, 500));
+    }
+
+    #[test]
+    fn loss_and_duplicates_have_their_share() {
+        let config = LinkConfig { loss: 0.25, ..LinkConfig::clean() };
+        let left = arrivals(config, 3, 4000).len();
+        assert!((2800..3200).contains(&left), "{left} of 4000");
+        let config = LinkConfig { duplicate: 0.25, ..LinkConfig::clean() };
+        let left = arrivals(config, 3, 4000).len();
+        assert!((4800..5200).contains(&left), "{left} of 4000");
+    }
+
+    #[test]
+    fn jitter_keeps_the_order_and_reordering_does_not() {
+        let jitter = LinkConfig { jitter: Duration::from_millis(20), ..LinkConfig::clean() };
+        assert!(arrivals(jitter, 4, 500).is_sorted_by_key(|(number, _)| *number));
+        let reorder = LinkConfig { reorder: 0.1, ..LinkConfig::clean() };
+        assert!(!arrivals(reorder, 4, 500).is_sorted_by_key(|(number, _)| *number));
+    }
+
+    #[test]
+    fn a_rate_spaces_packets_and_drops_what_queues_too_long() {
+        // 128 bytes with headers at 102,400 bit/s take 10 ms.
+        let config = LinkConfig { rate: Some(102_400), ..LinkConfig::clean() };
+        let arrivals = arrivals(config, 5, 100);
+        assert!(arrivals.len() < 40);
+        let gaps = arrivals.windows(2).map(|pair| pair[1].1 - pair[0].1);
+        assert!(gaps.into_iter().all(|gap| gap >= Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn what_is_too_long_or_sent_while_down_is_lost() {
+        let mut link = Link::new(LinkConfig { mtu: 100, ..LinkConfig::clean() }, 1);
+        link.send(packet(1, 101), start());
+        link.set_down(true);
+        link.send(packet(2, 100), start());
+        link.set_down(false);
+        link.send(packet(3, 100), start());
+        let at = link.poll_timeout().unwrap();
+        assert_eq!(link.receive(start()), None);
+        assert_eq!(link.receive(at).unwrap().source.port(), 3);
+        assert_eq!((link.sent(), link.lost()), (3, 2));
+    }
+}

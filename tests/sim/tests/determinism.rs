@@ -1,0 +1,272 @@
+//! One seed, one run: the same trace twice, in another process, with each flight lost, and in
+//! whatever order the application polls.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use smallrtc::{Codec, EncodedFrame, Event, Message, TrackId};
+use smallrtc_sim::{Kind, LinkConfig, Pair, Setup, Trace, World, kind_of, run, seeds, tone};
+
+/// Tells a child process what to trace.
+const CHILD_VARIABLE: &str = "SMALLRTC_TRACE_OF";
+
+/// A call with everything in it.
+fn whole_call(setup: Setup) -> Trace {
+    let mut pair = Pair::new(setup.browser(|browser| browser.camera = true));
+    pair.say("queued");
+    pair.connect();
+    for frame in 0..40_u64 {
+        let now = pair.now();
+        if frame % 4 == 0 {
+            pair.say(&"m".repeat(usize::try_from(frame).unwrap() * 300 + 1));
+            pair.browser.send_text(&format!("[{frame}]"), now);
+        }
+        if frame == 10 {
+            pair.send_audio(&tone(440.0, 24_000, 12_000), 24_000).unwrap();
+        }
+        if frame == 30 {
+            pair.session.clear_audio(now);
+        }
+        let (time, data) = (Duration::from_millis(frame * 33), Bytes::from(vec![0; 3_000]));
+        let picture = EncodedFrame::new(Codec::Vp8, time, frame == 0, data);
+        let _ = pair.session.send_encoded(TrackId(1), picture, now);
+        pair.browser.send_media(0, frame * 960, &[b'N', 1, 2, 0, 0, 0, 0, 1, 0, 2, 0], now);
+        pair.browser.send_media(1, frame * 3000, &[0; 2_000], now);
+        pair.drive_for(Duration::from_millis(33));
+        let mut samples = [0; 1600];
+        while let Some(info) = pair.session.recv_audio(TrackId(0), &mut samples) {
+            let sum: i64 = samples[..info.samples].iter().copied().map(i64::from).sum();
+            let now = pair.now();
+            pair.trace.note(now, format_args!("heard {} {sum} {:?}", info.samples, info.origin));
+        }
+    }
+    pair.restart_from_port(41_000).unwrap();
+    pair.drive_for(Duration::from_secs(2));
+    let now = pair.now();
+    pair.session.close(now);
+    pair.drive_until_closed(Duration::from_secs(3));
+    let mut stats = pair.session.stats();
+    // Signatures in the handshake vary by a few bytes.
+    (stats.bytes_received, stats.bytes_sent) = (0, 0);
+    let now = pair.now();
+    pair.trace.note(now, format_args!("{stats:?}"));
+    pair.trace
+}
+
+fn assert_same(left: &Trace, right: &Trace, what: &str) {
+    if let Some(difference) = left.difference(right) {
+        panic!("{what}: {difference}");
+    }
+    assert!(left.lines().len() > 100, "{what}: a trace of something");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_twice() {
+    run("the_same_seed_gives_the_same_trace_twice", 5, |seed| {
+        for kind in Kind::ALL {
+            for link in [LinkConfig::clean(), LinkConfig::bad()] {
+                let setup = Setup::new(kind, seed).links(link);
+                let (once, again) = (whole_call(setup.clone()), whole_call(setup));
+                assert_same(&once, &again, &format!("{kind:?}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn opus_gives_the_same_trace_twice() {
+    let setup = Setup::new(Kind::Real, 1).opus();
+    assert_same(&whole_call(setup.clone()), &whole_call(setup), "opus");
+}
+
+#[test]
+fn another_seed_gives_another_trace() {
+    for kind in Kind::ALL {
+        let trace = |seed| whole_call(Setup::new(kind, seed).links(LinkConfig::bad()));
+        assert_ne!(trace(1).hash(), trace(2).hash());
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answer() {
+    for kind in Kind::ALL {
+        let answer = || {
+            let mut pair = Pair::new(Setup::new(kind, 7));
+            let now = pair.now();
+            let offer = smallrtc::Offer::parse(&pair.browser.offer(now)).unwrap();
+            pair.session.accept_offer(&offer, now).unwrap().sdp().to_owned()
+        };
+        assert_eq!(answer(), answer());
+    }
+}
+
+/// What a child process runs: it prints the hashes of its traces.
+fn hashes(seed: u64) -> String {
+    let hash = |kind, link| whole_call(Setup::new(kind, seed).links(link)).hash();
+    let mut text = String::new();
+    for kind in Kind::ALL {
+        for link in [LinkConfig::clean(), LinkConfig::bad()] {
+            text.push_str(&format!(" {:016x}", hash(kind, link)));
+        }
+    }
+    text
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the child's answer to its parent")]
+fn the_same_seed_gives_the_same_trace_in_another_process() {
+    const NAME: &str = "the_same_seed_gives_the_same_trace_in_another_process";
+    if let Ok(seed) = std::env::var(CHILD_VARIABLE) {
+        println!("traces:{}:", hashes(seed.parse().expect("the parent gives a number")));
+        return;
+    }
+    run(NAME, 2, |seed| {
+        let output = Command::new(std::env::current_exe().expect("this test is a program"))
+            .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD_VARIABLE, seed.to_string())
+            .output()
+            .expect("this test can be started again");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let child = text.split(':').skip_while(|part| !part.ends_with("traces")).nth(1);
+        assert_eq!(child, Some(hashes(seed).as_str()), "{text}");
+    });
+}
+
+/// A call whose handshake loses the datagram with a number, in either direction. `None` when
+/// there are not so many.
+fn losing(seed: u64, number: usize, upwards: bool) -> Option<Trace> {
+    let mut pair = Pair::new(Setup::new(Kind::Real, seed));
+    let mut count = 0;
+    let link = if upwards { &mut pair.up } else { &mut pair.down };
+    link.lose(move |packet| {
+        count += usize::from(kind_of(&packet.payload) == "handshake");
+        kind_of(&packet.payload) == "handshake" && count == number + 1
+    });
+    pair.connect();
+    pair.drive_for(Duration::from_secs(1));
+    let lost = if upwards { pair.up.lost() } else { pair.down.lost() };
+    (lost > 0).then_some(pair.trace)
+}
+
+#[test]
+fn a_call_connects_in_the_same_way_twice_with_each_single_flight_lost() {
+    run("a_call_connects_in_the_same_way_twice_with_each_single_flight_lost", 2, |seed| {
+        let mut lost = 0;
+        for upwards in [true, false] {
+            for number in 0.. {
+                let Some(once) = losing(seed, number, upwards) else { break };
+                let again = losing(seed, number, upwards).expect("it was lost before");
+                assert_same(&once, &again, &format!("datagram {number}, upwards {upwards}"));
+                lost += 1;
+            }
+        }
+        assert!(lost >= 4, "only {lost} datagrams of the handshake were lost");
+    });
+}
+
+#[test]
+fn a_call_connects_with_each_single_datagram_lost_on_either_wire() {
+    for kind in Kind::ALL {
+        for number in 0..24 {
+            for upwards in [true, false] {
+                let mut pair = Pair::new(Setup::new(kind, 1));
+                let mut count = 0;
+                let link = if upwards { &mut pair.up } else { &mut pair.down };
+                link.lose(move |_| {
+                    count += 1;
+                    count == number + 1
+                });
+                pair.connect();
+                pair.say("through");
+                pair.drive_for(Duration::from_secs(10));
+                let heard = pair.browser_messages().contains(&"through".to_owned());
+                assert!(heard, "{kind:?} {number} upwards {upwards}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        rng_seed: RngSeed::Fixed(seeds(1)[0]),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_order_of_polls_does_not_show(seed in 0..10_000_u64, is_real: bool, is_bad: bool) {
+        let kind = if is_real { Kind::Real } else { Kind::Scripted };
+        let link = if is_bad { LinkConfig::bad() } else { LinkConfig::clean() };
+        let setup = Setup::new(kind, seed).links(link);
+        let in_order = whole_call(setup.clone());
+        let shuffled = whole_call(Setup { shuffles: true, ..setup });
+        prop_assert_eq!(in_order.difference(&shuffled), None);
+    }
+}
+
+/// Calls through the guard between the endpoint's own, with or without a step in between.
+fn mixed(seed: u64, kind: Kind) -> Trace {
+    let mut world = World::new(Setup::new(kind, seed));
+    let numbers: Vec<_> = (0..4).map(|_| world.add_browser(|_| {})).collect();
+    let ids: Vec<_> = numbers.iter().map(|number| world.call(*number).unwrap()).collect();
+    world.drive_for(Duration::from_secs(1));
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..60 {
+        let now = world.now();
+        let id = ids[random.usize(..ids.len())];
+        let mut session = world.endpoint.session(id).expect("nobody has left");
+        match random.u8(..5) {
+            0 => drop(session.send_message(Message::text(format!("[{round}]")), now)),
+            1 => {
+                drop(session.send_audio(
+                    smallrtc::AudioFrame::mono(&tone(300.0, 16_000, 1_600), 16_000),
+                    now,
+                ))
+            }
+            2 => drop(session.clear_audio(now)),
+            3 => session.request_renegotiation(now),
+            _ => drop(session.stats()),
+        }
+        drop(session);
+        match random.u8(..4) {
+            0 => world.endpoint.handle_timeout(now),
+            1 => drop(world.endpoint.poll_timeout()),
+            2 => world.flush(),
+            _ => {
+                // The guard has told the endpoint: whatever is to be sent is due at once.
+                let due = world.endpoint.poll_timeout();
+                let sent = world.endpoint.poll_transmit();
+                assert!(sent.is_none() || due.is_some_and(|at| at <= now), "{round}");
+                if let Some(sent) = sent {
+                    let payload = &sent.payload;
+                    world.trace.packet(now, sent.source, sent.destination, payload);
+                }
+            }
+        }
+        world.drive_for(Duration::from_millis(random.u64(..30)));
+    }
+    let now = world.now();
+    world.endpoint.close(now);
+    world.drive_for(Duration::from_secs(3));
+    assert!(world.endpoint.is_empty());
+    for outcome in world.outcomes() {
+        let ends = outcome.events.iter().filter(|(_, event)| matches!(event, Event::Closed { .. }));
+        assert_eq!(ends.count(), 1);
+    }
+    world.trace
+}
+
+#[test]
+fn direct_calls_and_calls_of_the_endpoint_mix_and_repeat() {
+    run("direct_calls_and_calls_of_the_endpoint_mix_and_repeat", 5, |seed| {
+        for kind in Kind::ALL {
+            assert_same(&mixed(seed, kind), &mixed(seed, kind), &format!("{kind:?}"));
+        }
+    });
+}
