@@ -1,0 +1,205 @@
+//! One call, as the application sees it.
+
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use smallrtc::signaling::Call;
+use smallrtc::{
+    AudioCleared, AudioFrame, AudioId, EncodedFrame, Message, SendError, SessionId, Stats, TrackId,
+};
+
+use crate::Received;
+use crate::link::{Answer, AudioCommand, ControlCommand, Inbound, MessageCommand, Outbound};
+
+/// One call. Dropping it and all its senders closes the call.
+#[derive(Debug)]
+pub struct Peer {
+    call: Call,
+    request_data: Option<String>,
+    inbound: Inbound,
+    sender: PeerSender,
+}
+
+/// The sending half of a call: cheap to clone, to be used from any task.
+#[derive(Clone, Debug)]
+pub struct PeerSender {
+    outbound: Arc<Outbound>,
+}
+
+impl Peer {
+    pub(crate) fn new(call: Call, inbound: Inbound, outbound: Outbound) -> Peer {
+        let request_data = call.request_data.as_ref().map(ToString::to_string);
+        let sender = PeerSender { outbound: Arc::new(outbound) };
+        Peer { call, request_data, inbound, sender }
+    }
+
+    /// Tells the session that the application is there. The lane is empty, so there is room.
+    pub(crate) fn start(&self) {
+        let outbound = &self.sender.outbound;
+        let _ = outbound.control.try_send(ControlCommand::Start);
+        outbound.shared.bell.ring();
+    }
+
+    /// The name of the call at the endpoint.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.call.id
+    }
+
+    /// The name of the call in signalling (`pc_id`).
+    #[must_use]
+    pub fn pc_id(&self) -> &str {
+        &self.call.pc_id
+    }
+
+    /// The JSON text of the client's `request_data`, if it sent any.
+    #[must_use]
+    pub fn request_data(&self) -> Option<&str> {
+        self.request_data.as_deref()
+    }
+
+    /// The call whose place this one took (`restart_pc`): the same caller goes on.
+    #[must_use]
+    pub fn replaces(&self) -> Option<SessionId> {
+        self.call.replaces
+    }
+
+    /// The sending half; clone it for other tasks. The methods below are the same ones.
+    #[must_use]
+    pub fn sender(&self) -> &PeerSender {
+        &self.sender
+    }
+
+    /// What comes next; `None` after [`Received::Closed`], which always comes. Safe to cancel.
+    ///
+    /// Read it all the time: what is not read waits in the session, where sound and pictures that
+    /// are too old are dropped, and too many messages end the call.
+    pub async fn recv(&mut self) -> Option<Received> {
+        self.inbound.recv().await
+    }
+
+    /// See [`PeerSender::send_audio`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn send_audio(&self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
+        self.sender.send_audio(frame).await
+    }
+
+    /// See [`PeerSender::clear_audio`].
+    pub async fn clear_audio(&self) -> AudioCleared {
+        self.sender.clear_audio().await
+    }
+
+    /// See [`PeerSender::send_message`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn send_message(&self, message: Message) -> Result<(), SendError> {
+        self.sender.send_message(message).await
+    }
+
+    /// See [`PeerSender::send_encoded`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn send_encoded(&self, track: TrackId, frame: EncodedFrame) -> Result<(), SendError> {
+        self.sender.send_encoded(track, frame).await
+    }
+
+    /// See [`PeerSender::request_keyframe`].
+    pub async fn request_keyframe(&self, track: TrackId) {
+        self.sender.request_keyframe(track).await;
+    }
+
+    /// See [`PeerSender::request_renegotiation`].
+    pub async fn request_renegotiation(&self) {
+        self.sender.request_renegotiation().await;
+    }
+
+    /// See [`PeerSender::stats`].
+    pub async fn stats(&self) -> Option<Stats> {
+        self.sender.stats().await
+    }
+
+    /// See [`PeerSender::close`].
+    pub async fn close(&self) {
+        self.sender.close().await;
+    }
+}
+
+impl PeerSender {
+    /// Queues sound behind what is queued already, to be sent at the pace of speech. Waits while
+    /// the queue is full (60 s of sound). Dropping the future while it waits takes the sound back.
+    ///
+    /// # Errors
+    /// As `Session::send_audio`, never `QueueFull`; `Closed` when the call has ended.
+    pub async fn send_audio(&self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
+        let AudioFrame { samples, rate, channels } = frame;
+        let samples = samples.to_vec();
+        let command = |answer| AudioCommand { samples, rate, channels, answer };
+        self.ask(&self.outbound.audio, command).await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Barge-in: drops all sound that is queued and not yet sent, and tells how far each piece
+    /// got. Empty when the call has ended. A `send_audio` that still waits for room goes on: drop
+    /// its future first.
+    pub async fn clear_audio(&self) -> AudioCleared {
+        self.ask(&self.outbound.control, ControlCommand::ClearAudio).await.unwrap_or_default()
+    }
+
+    /// Sends a message, or queues it until the data channel opens. Waits while the queue is full.
+    /// Dropping the future while it waits takes the message back.
+    ///
+    /// # Errors
+    /// As `Session::send_message`, never `QueueFull`; `Closed` when the call has ended.
+    pub async fn send_message(&self, message: Message) -> Result<(), SendError> {
+        let command = |answer| MessageCommand { message, answer };
+        self.ask(&self.outbound.messages, command).await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Sends a coded frame on a track: video, or audio that is coded already. Nothing is paced and
+    /// nothing waits: send it when it is due.
+    ///
+    /// # Errors
+    /// As `Session::send_encoded`; `Closed` when the call has ended.
+    pub async fn send_encoded(&self, track: TrackId, frame: EncodedFrame) -> Result<(), SendError> {
+        let command = |answer| ControlCommand::SendEncoded(track, frame, answer);
+        self.ask(&self.outbound.control, command).await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Asks the peer for a keyframe on a track.
+    pub async fn request_keyframe(&self, track: TrackId) {
+        self.tell(ControlCommand::RequestKeyframe(track)).await;
+    }
+
+    /// Asks the client for a new offer (`renegotiate` over the data channel).
+    pub async fn request_renegotiation(&self) {
+        self.tell(ControlCommand::RequestRenegotiation).await;
+    }
+
+    /// The call's figures; `None` when it has ended.
+    pub async fn stats(&self) -> Option<Stats> {
+        self.ask(&self.outbound.control, ControlCommand::Stats).await
+    }
+
+    /// Begins to end the call: what is queued and `peerLeft` are delivered, then
+    /// `Received::Closed(CloseReason::Application)` comes, at most `Config::linger` later.
+    pub async fn close(&self) {
+        self.tell(ControlCommand::Close).await;
+    }
+
+    async fn tell(&self, command: ControlCommand) {
+        if self.outbound.control.send(command).await.is_ok() {
+            self.outbound.shared.bell.ring();
+        }
+    }
+
+    /// `None` when the call has ended before the answer.
+    async fn ask<C, T>(&self, lane: &Sender<C>, command: impl FnOnce(Answer<T>) -> C) -> Option<T> {
+        let (answer, answered): (_, Receiver<T>) = async_channel::bounded(1);
+        lane.send(command(answer)).await.ok()?;
+        self.outbound.shared.bell.ring();
+        answered.recv().await.ok()
+    }
+}

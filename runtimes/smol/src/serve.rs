@@ -1,0 +1,98 @@
+//! Commands of the application, carried out on its session.
+
+use std::time::{Duration, Instant};
+
+use smallrtc::{AudioFrame, Event, SendError, SessionGuard};
+
+use crate::link::{AudioCommand, ControlCommand, Link, MessageCommand};
+
+/// After how long a command that waits for room is tried again when no event told of room before.
+/// For sound the session often says when. Events may be held back while the application does not
+/// read, and it may not read because it waits to send: then this alone goes on. 50 ms: too short to
+/// be heard in a queue of 60 s, long enough to cost nothing.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+impl Link {
+    /// Carries out commands, at most `budget` of each lane; rings for itself when more are there.
+    pub(crate) fn serve(&mut self, session: &mut SessionGuard<'_>, budget: usize, now: Instant) {
+        for _ in 0..budget {
+            let Some(command) = self.control.next(now) else { break };
+            control(command, session, now);
+        }
+        for _ in 0..budget {
+            let Some(command) = self.messages.next(now) else { break };
+            self.message(command, session, now);
+        }
+        for _ in 0..budget {
+            let Some(command) = self.audio.next(now) else { break };
+            self.sound(command, session, now);
+        }
+        if self.control.is_abandoned() {
+            session.close(now);
+        }
+        if self.control.is_ready() || self.messages.is_ready() || self.audio.is_ready() {
+            self.shared.bell.ring();
+        }
+    }
+
+    /// Whether commands that wait may have room after this event; they are tried again then.
+    pub(crate) fn tells_of_room(&mut self, event: &Event, now: Instant) -> bool {
+        match event {
+            Event::MessagesDrained
+            | Event::MessagesDropped { .. }
+            | Event::ChannelOpened { .. }
+            | Event::ChannelClosed => self.messages.retry_now(now),
+            Event::AudioFinished { .. } => self.audio.retry_now(now),
+            _ => return false,
+        }
+        true
+    }
+
+    fn message(&mut self, command: MessageCommand, session: &mut SessionGuard<'_>, now: Instant) {
+        // Whoever sent it does not wait any more: it is taken back.
+        if command.answer.is_closed() {
+            return;
+        }
+        // The session keeps nothing of what it refuses, so that this keeps a copy for then.
+        match session.send_message(command.message.clone(), now) {
+            Err(SendError::QueueFull { .. }) => self.messages.park(command, now + RETRY_AFTER),
+            sent => {
+                let _ = command.answer.try_send(sent.map(|_| ()));
+            }
+        }
+    }
+
+    fn sound(&mut self, command: AudioCommand, session: &mut SessionGuard<'_>, now: Instant) {
+        if command.answer.is_closed() {
+            return;
+        }
+        let AudioCommand { samples, rate, channels, answer } = &command;
+        let frame = AudioFrame { samples, rate: *rate, channels: *channels };
+        match session.send_audio(frame, now) {
+            Err(SendError::QueueFull { wait, .. }) => {
+                self.audio.park(command, now + wait.unwrap_or(RETRY_AFTER));
+            }
+            sent => {
+                let _ = answer.try_send(sent);
+            }
+        }
+    }
+}
+
+fn control(command: ControlCommand, session: &mut SessionGuard<'_>, now: Instant) {
+    match command {
+        ControlCommand::Start => session.start(now),
+        ControlCommand::ClearAudio(answer) => {
+            let _ = answer.try_send(session.clear_audio(now));
+        }
+        ControlCommand::SendEncoded(track, frame, answer) => {
+            let _ = answer.try_send(session.send_encoded(track, frame, now));
+        }
+        ControlCommand::RequestKeyframe(track) => session.request_keyframe(track, now),
+        ControlCommand::RequestRenegotiation => session.request_renegotiation(now),
+        ControlCommand::Stats(answer) => {
+            let _ = answer.try_send(session.stats());
+        }
+        ControlCommand::Close => session.close(now),
+    }
+}
