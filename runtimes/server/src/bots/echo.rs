@@ -1,0 +1,240 @@
+//! The echo bot: sound, messages and pictures come back.
+//!
+//! Sound is decoded and goes out again through the pacing queue; messages come back unchanged,
+//! in order, text as text and binary as binary, except `client-ready`, which is answered;
+//! pictures come back as they were coded.
+//!
+//! Messages go through a queue of their own, so that a peer that reads none of them stops
+//! hearing nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future;
+use smallrtc::{AudioFrame, CloseReason, EncodedFrame, Event, MediaKind, Message, Track, TrackId};
+use smallrtc_smol::{AudioBlock, Peer, PeerSender, Received};
+use tracing::{debug, info};
+
+use super::delay::{Backlog, LEAD};
+use super::rtvi::bot_ready;
+
+/// Messages on their way back that wait for room in the call's own queue. As many as a call holds
+/// before its channel opens; when it is full the bot reads nothing until there is room, and the
+/// call's limits hold.
+const MESSAGES_MAX: usize = 50;
+
+/// While a keyframe is missing, one is asked for at the first and then each this many frames:
+/// twice a second at 30 frames a second, in case the request was lost.
+const KEYFRAME_REQUEST_FRAMES: u32 = 15;
+
+/// Lets the peer hear, read and see itself until the call ends; gives the reason of the end,
+/// `None` when the driver went away before.
+pub async fn echo(mut peer: Peer) -> Option<CloseReason> {
+    let (messages, waiting) = async_channel::bounded(MESSAGES_MAX);
+    let answers = answer_messages(peer.sender().clone(), waiting);
+    let (reason, ()) = future::zip(repeat(&mut peer, messages), answers).await;
+    reason
+}
+
+async fn repeat(peer: &mut Peer, messages: Sender<Message>) -> Option<CloseReason> {
+    let mut sound = Sound::default();
+    let mut pictures = Pictures::default();
+    while let Some(received) = peer.recv().await {
+        match received {
+            Received::Audio(block) => sound.repeat(peer, &block).await,
+            // The other end is gone only when the call is, which is told next.
+            Received::Message(message) => drop(messages.send(message).await),
+            Received::Encoded { track, frame } => pictures.repeat(peer, track, frame).await,
+            Received::Event(event) => {
+                sound.see(&event);
+                pictures.see(peer, &event).await;
+                log(peer, &event);
+            }
+            Received::Closed(reason) => return Some(reason),
+            _ => {}
+        }
+    }
+    None
+}
+
+async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
+    while let Ok(message) = messages.recv().await {
+        let answer = bot_ready(&message).unwrap_or(message);
+        if let Err(error) = peer.send_message(answer).await {
+            debug!(%error, "a message could not be returned");
+        }
+    }
+}
+
+/// The way back of sound.
+#[derive(Debug, Default)]
+struct Sound {
+    backlog: Backlog,
+    begun: bool,
+}
+
+impl Sound {
+    async fn repeat(&mut self, peer: &Peer, block: &AudioBlock) {
+        if !self.begun {
+            self.begun = true;
+            self.lead(peer, block).await;
+        }
+        let duration = duration(block.frame());
+        if self.backlog.takes(duration) {
+            self.send(peer, block.frame()).await;
+        } else {
+            debug!(call = %peer.id(), skipped = self.backlog.skipped(), "the echo lagged");
+        }
+    }
+
+    async fn lead(&mut self, peer: &Peer, block: &AudioBlock) {
+        let samples = LEAD.as_millis() as usize * block.rate as usize / 1000;
+        let silence = vec![0; samples * usize::from(block.channels)];
+        let frame = AudioFrame { samples: &silence, ..block.frame() };
+        self.send(peer, frame).await;
+    }
+
+    async fn send(&mut self, peer: &Peer, frame: AudioFrame<'_>) {
+        match peer.send_audio(frame).await {
+            Ok(id) => self.backlog.queued(id, duration(frame)),
+            Err(error) => debug!(%error, "sound could not be returned"),
+        }
+    }
+
+    fn see(&mut self, event: &Event) {
+        if let Event::AudioFinished { id, .. } = event {
+            self.backlog.finished(*id);
+        }
+    }
+}
+
+fn duration(frame: AudioFrame<'_>) -> Duration {
+    let samples = frame.samples.len() / usize::from(frame.channels.max(1));
+    Duration::from_micros(samples as u64 * 1_000_000 / u64::from(frame.rate.max(1)))
+}
+
+/// The way back of pictures. What cannot be shown without a frame that was lost is held back
+/// until the next keyframe: the peer's decoder could not know that something is missing.
+#[derive(Debug, Default)]
+struct Pictures {
+    /// For each track that goes both ways, how many frames it waits for a keyframe; `None` when
+    /// it does not.
+    waiting: BTreeMap<TrackId, Option<u32>>,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Return,
+    HoldBack,
+    AskForKeyframe,
+}
+
+impl Pictures {
+    async fn repeat(&mut self, peer: &Peer, track: TrackId, frame: EncodedFrame) {
+        match self.judge(track, frame.keyframe, frame.contiguous) {
+            Verdict::Return => {
+                if let Err(error) = peer.send_encoded(track, frame).await {
+                    debug!(%error, "a picture could not be returned");
+                }
+            }
+            Verdict::HoldBack => {}
+            Verdict::AskForKeyframe => peer.request_keyframe(track).await,
+        }
+    }
+
+    fn judge(&mut self, track: TrackId, keyframe: bool, contiguous: bool) -> Verdict {
+        let Some(waiting) = self.waiting.get_mut(&track) else { return Verdict::HoldBack };
+        if keyframe || (contiguous && waiting.is_none()) {
+            *waiting = None;
+            return Verdict::Return;
+        }
+        let frames = waiting.unwrap_or(0);
+        *waiting = Some(frames.saturating_add(1));
+        if frames % KEYFRAME_REQUEST_FRAMES == 0 {
+            return Verdict::AskForKeyframe;
+        }
+        Verdict::HoldBack
+    }
+
+    async fn see(&mut self, peer: &Peer, event: &Event) {
+        match event {
+            Event::TrackStarted(track) if goes_both_ways(track) => {
+                self.waiting.insert(track.id, Some(0));
+                peer.request_keyframe(track.id).await;
+            }
+            Event::TrackEnded(track) => drop(self.waiting.remove(track)),
+            // The peer's decoder is stuck: its own encoder is where a keyframe comes from.
+            Event::KeyframeRequested(track) if self.waiting.contains_key(track) => {
+                peer.request_keyframe(*track).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn goes_both_ways(track: &Track) -> bool {
+    track.kind == MediaKind::Video && track.receives && track.sends
+}
+
+fn log(peer: &Peer, event: &Event) {
+    let call = peer.id();
+    match event {
+        Event::StateChanged(state) => debug!(%call, %state, "state"),
+        Event::ChannelOpened { label } => debug!(%call, label, "channel open"),
+        Event::TrackStatus { track, enabled } => debug!(%call, %track, enabled, "track status"),
+        Event::MessagesDropped { count } => info!(%call, count, "messages dropped: no channel"),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAMERA: TrackId = TrackId(1);
+
+    fn pictures() -> Pictures {
+        Pictures { waiting: BTreeMap::from([(CAMERA, Some(0))]) }
+    }
+
+    #[test]
+    fn nothing_returns_before_the_first_keyframe() {
+        let mut pictures = pictures();
+        assert_eq!(pictures.judge(CAMERA, false, true), Verdict::AskForKeyframe);
+        assert_eq!(pictures.judge(CAMERA, false, true), Verdict::HoldBack);
+        assert_eq!(pictures.judge(CAMERA, true, true), Verdict::Return);
+        assert_eq!(pictures.judge(CAMERA, false, true), Verdict::Return);
+    }
+
+    #[test]
+    fn after_a_gap_nothing_returns_until_a_keyframe() {
+        let mut pictures = pictures();
+        assert_eq!(pictures.judge(CAMERA, true, true), Verdict::Return);
+        assert_eq!(pictures.judge(CAMERA, false, false), Verdict::AskForKeyframe);
+        assert_eq!(pictures.judge(CAMERA, false, true), Verdict::HoldBack);
+        // A keyframe stands for itself, whatever is missing before it.
+        assert_eq!(pictures.judge(CAMERA, true, false), Verdict::Return);
+    }
+
+    #[test]
+    fn a_lost_request_is_repeated() {
+        let mut pictures = pictures();
+        let frames = (0..61).map(|_| pictures.judge(CAMERA, false, true));
+        let asked = frames.filter(|verdict| *verdict == Verdict::AskForKeyframe).count();
+        assert_eq!(asked, 5);
+    }
+
+    #[test]
+    fn a_track_that_goes_one_way_only_returns_nothing() {
+        assert_eq!(pictures().judge(TrackId(2), true, true), Verdict::HoldBack);
+    }
+
+    #[test]
+    fn the_duration_counts_samples_of_one_channel() {
+        let samples = [0; 960];
+        assert_eq!(duration(AudioFrame::mono(&samples, 48_000)), Duration::from_millis(20));
+        assert_eq!(duration(AudioFrame::stereo(&samples, 48_000)), Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,54 @@
+//! smallrtc as a server: an HTTP(S) listener that serves a page and takes offers, and the calls
+//! that come of them.
+//!
+//! [`Server::bind`] opens the sockets, [`Server::accept`] gives the calls. A bot that lets
+//! everybody hear themselves:
+//!
+//! ```no_run
+//! use smallrtc_server::{Options, Received, Server};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     smol::block_on(async {
+//!         let server = Server::bind(Options::default()).await?;
+//!         println!("open {}", server.url());
+//!         while let Some(mut peer) = server.accept().await {
+//!             smol::spawn(async move {
+//!                 while let Some(received) = peer.recv().await {
+//!                     match received {
+//!                         Received::Audio(sound) => drop(peer.send_audio(sound.frame()).await),
+//!                         Received::Message(message) => drop(peer.send_message(message).await),
+//!                         _ => {}
+//!                     }
+//!                 }
+//!             })
+//!             .detach();
+//!         }
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! [`bots`] has the bots that the program `smallrtc` runs.
+//!
+//! What it never does: touch a datagram (that is `smallrtc-smol`), keep state for each call, or
+//! answer from anything but memory. Each connection is bounded in bytes and in time
+//! ([`limits`]), and their number is bounded, too.
+
+#![forbid(unsafe_code)]
+
+pub mod bots;
+mod http;
+pub mod limits;
+mod options;
+mod page;
+mod server;
+mod tls;
+
+pub use options::{OptionError, Options, Tls};
+pub use server::Server;
+pub use smallrtc_smol::{AudioBlock, Handle, Peer, PeerSender, Received};
+
+/// The code blocks of README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

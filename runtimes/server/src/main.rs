@@ -1,0 +1,156 @@
+//! The program `smallrtc`: options in, address out, a bot in each call, and an orderly end.
+//!
+//! Exit codes: 0 after Ctrl-C or SIGTERM, 2 when an option or a file of it cannot be used, 130
+//! after a second Ctrl-C, which waits for nothing.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use async_channel::Sender;
+use async_signal::{Signal, Signals};
+use clap::Parser;
+use futures_lite::{StreamExt, future};
+use smallrtc_server::{OptionError, Peer, Server, bots};
+use smol::Timer;
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{Bot, Cli};
+
+/// How long the bots may take, once all calls have ended, to see that: they have nothing left to
+/// wait for.
+const BOTS_TIME_MAX: Duration = Duration::from_secs(1);
+
+const BAD_OPTION: u8 = 2;
+/// What shells report of a program that Ctrl-C ended: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let serve = Cli::parse().serve();
+    if let Err(error) = log() {
+        return refuse(&format!("RUST_LOG: {error}"));
+    }
+    let bot = serve.bot();
+    smol::block_on(async {
+        match run(serve.options(), bot).await {
+            Ok(code) => code,
+            Err(error) => refuse(&format!("--{error}")),
+        }
+    })
+}
+
+/// Logs to stderr what `RUST_LOG` asks for, `info` by default.
+fn log() -> Result<(), tracing_subscriber::filter::FromEnvError> {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(io::stderr).init();
+    Ok(())
+}
+
+fn refuse(error: &str) -> ExitCode {
+    // Where nobody reads it there is nobody to tell that it could not be written.
+    let _ = writeln!(io::stderr(), "error: {error}");
+    ExitCode::from(BAD_OPTION)
+}
+
+async fn run(options: smallrtc_server::Options, bot: Bot) -> Result<ExitCode, OptionError> {
+    // Before the address is printed, so that whoever waits for it may stop the program at once.
+    let mut signals = Signals::new([Signal::Int, Signal::Term]).ok();
+    let server = Server::bind(options).await?;
+    announce(&server);
+    let (running, ended) = async_channel::bounded::<()>(1);
+    future::or(take_calls(&server, bot, running), interrupted(&mut signals)).await;
+    info!("closing");
+    let close = async {
+        server.close().await;
+        // Every bot holds a sender: this gives an error when the last one is gone.
+        let _ = within(BOTS_TIME_MAX, ended.recv()).await;
+        ExitCode::SUCCESS
+    };
+    let again = async {
+        interrupted(&mut signals).await;
+        ExitCode::from(INTERRUPTED)
+    };
+    Ok(future::or(close, again).await)
+}
+
+fn announce(server: &Server) {
+    let mut out = io::stdout().lock();
+    for url in server.urls() {
+        let _ = writeln!(out, "open {url}");
+    }
+    let _ = out.flush();
+    // A microphone is what the page is for.
+    if server.urls().iter().any(|url| needs_https(url)) {
+        warn!("browsers give no microphone to plain http but on localhost: try --tls-self-signed");
+    }
+    for address in server.udp_addresses() {
+        info!(%address, "calls come over UDP");
+    }
+}
+
+fn needs_https(url: &str) -> bool {
+    let local = ["http://127.", "http://[::1]:"].iter().any(|local| url.starts_with(local));
+    url.starts_with("http://") && !local
+}
+
+async fn take_calls(server: &Server, bot: Bot, running: Sender<()>) {
+    while let Some(peer) = server.accept().await {
+        let running = running.clone();
+        smol::spawn(async move {
+            answer(peer, bot).await;
+            drop(running);
+        })
+        .detach();
+    }
+}
+
+async fn answer(peer: Peer, bot: Bot) {
+    let call = peer.id();
+    info!(%call, pc_id = peer.pc_id(), "call begins");
+    let reason = match bot {
+        Bot::Echo => bots::echo(peer).await,
+    };
+    match reason {
+        Some(reason) => info!(%call, %reason, "call ended"),
+        None => info!(%call, "call ended with its driver"),
+    }
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    future::or(async { Some(work.await) }, async {
+        Timer::after(time).await;
+        None
+    })
+    .await
+}
+
+async fn interrupted(signals: &mut Option<Signals>) {
+    match signals {
+        Some(signals) => drop(signals.next().await),
+        // Without a handler the system ends the program by itself.
+        None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_https;
+
+    #[test]
+    fn only_plain_http_beyond_this_machine_needs_https() {
+        assert!(needs_https("http://192.0.2.1:7860/"));
+        assert!(needs_https("http://[2001:db8::1]:7860/"));
+        for url in ["http://127.0.0.1:7860/", "http://[::1]:7860/", "https://192.0.2.1:7860/"] {
+            assert!(!needs_https(url), "{url}");
+        }
+    }
+}

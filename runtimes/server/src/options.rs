@@ -1,0 +1,129 @@
+//! Where a server listens and what it is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use smallrtc::Config;
+
+/// Where a server listens, what it tells peers, and how it proves itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The address of HTTP; port 0 takes a free one. `127.0.0.1:7860` by default, as Pipecat's
+    /// runner. UDP binds to the same IP address, so on a loopback address only this machine can
+    /// call.
+    pub listen: SocketAddr,
+    /// The UDP port of all calls; 0 takes a free one. `None`, the default, takes the number of
+    /// [`Options::listen`]'s port: one number to open in a firewall.
+    pub udp_port: Option<u16>,
+    /// Public addresses that a 1:1 NAT maps to this machine.
+    pub advertise: Vec<IpAddr>,
+    /// Whether HTTP is encrypted; not by default.
+    pub tls: Tls,
+    /// The settings of the calls.
+    pub config: Config,
+}
+
+/// How HTTP is encrypted. Browsers give microphone and camera to https pages and to localhost
+/// only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// Plain HTTP.
+    #[default]
+    Off,
+    /// A certificate that is made at the start, for the addresses that the server can be opened
+    /// at. Browsers warn of it once.
+    SelfSigned,
+    /// A certificate chain and its key, PEM files.
+    Files {
+        /// The chain, the server's own certificate first.
+        cert: PathBuf,
+        /// The private key: PKCS#8, PKCS#1 or SEC1.
+        key: PathBuf,
+    },
+}
+
+/// An option that a server cannot be started with.
+///
+/// The text begins with the option's name as on the command line, without the dashes.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} {value}: {reason}")]
+pub struct OptionError {
+    option: &'static str,
+    value: String,
+    reason: String,
+}
+
+impl Options {
+    /// `http://127.0.0.1:7860`, for this machine only.
+    #[must_use]
+    pub fn new() -> Options {
+        Options {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7860),
+            udp_port: None,
+            advertise: Vec::new(),
+            tls: Tls::Off,
+            config: Config::new(),
+        }
+    }
+
+    /// Listens at another address.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Options {
+        self.listen = address;
+        self
+    }
+
+    /// Takes another UDP port; 0 for a free one.
+    #[must_use]
+    pub fn udp_port(mut self, port: u16) -> Options {
+        self.udp_port = Some(port);
+        self
+    }
+
+    /// Adds a public address.
+    #[must_use]
+    pub fn advertise(mut self, address: IpAddr) -> Options {
+        self.advertise.push(address);
+        self
+    }
+
+    /// Encrypts HTTP.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Options {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets up the calls.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Options {
+        self.config = config;
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl OptionError {
+    pub(crate) fn new(
+        option: &'static str,
+        value: impl fmt::Display,
+        reason: impl fmt::Display,
+    ) -> OptionError {
+        OptionError { option, value: value.to_string(), reason: reason.to_string() }
+    }
+
+    /// The option's name, as on the command line without the dashes: `listen`, `udp-port`,
+    /// `tls-cert`, `tls-key` or `tls-self-signed`.
+    #[must_use]
+    pub fn option(&self) -> &'static str {
+        self.option
+    }
+}

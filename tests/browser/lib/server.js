@@ -1,0 +1,81 @@
+// The program under test, in its own network namespace.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+
+const { SMALLRTC, SERVER_NETNS } = process.env;
+
+/** How long the program may take to print its address. */
+const START_MS = 10000;
+
+export class Server {
+  url = "";
+  #process;
+  #lines = [];
+  #waiting = [];
+  #ended;
+
+  /** Starts it with flags; `here` means in the browser's namespace rather than its own. */
+  static async start(flags, { here = false } = {}) {
+    const server = new Server();
+    const command = [SMALLRTC, ...flags];
+    const [program, ...rest] = here ? command : ["ip", "netns", "exec", SERVER_NETNS, ...command];
+    const env = { ...process.env, RUST_LOG: "info", NO_COLOR: "1" };
+    server.#process = spawn(program, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
+    server.#ended = new Promise((resolve) =>
+      server.#process.on("exit", (code, signal) => resolve(code ?? signal)),
+    );
+    for (const stream of [server.#process.stdout, server.#process.stderr]) {
+      createInterface({ input: stream }).on("line", (line) => server.#hear(line));
+    }
+    server.url = (await server.line(/^open (http\S+)/, START_MS))[1];
+    return server;
+  }
+
+  /** The match of the first line, printed already or within `ms`, that fits the pattern. */
+  line(pattern, ms = 5000) {
+    const found = this.#lines.map((line) => line.match(pattern)).find(Boolean);
+    if (found) return Promise.resolve(found);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const all = this.#lines.join("\n");
+        reject(new Error(`the server never said ${pattern}; it said:\n${all}`));
+      }, ms);
+      this.#waiting.push({ pattern, resolve, timer });
+    });
+  }
+
+  /** Every line so far that fits. */
+  lines(pattern) {
+    return this.#lines.filter((line) => pattern.test(line));
+  }
+
+  /** Sends a signal. */
+  signal(name) {
+    this.#process.kill(name);
+  }
+
+  /** The exit code, or the signal's name. */
+  async ended(ms = 5000) {
+    const late = new Promise((resolve) => setTimeout(resolve, ms, "still running").unref());
+    return Promise.race([this.#ended, late]);
+  }
+
+  /** Ends it, by force when it does not end by itself. */
+  async stop() {
+    this.signal("SIGTERM");
+    if ((await this.ended()) === "still running") this.signal("SIGKILL");
+    await this.#ended;
+  }
+
+  #hear(line) {
+    this.#lines.push(line);
+    this.#waiting = this.#waiting.filter(({ pattern, resolve, timer }) => {
+      const found = line.match(pattern);
+      if (!found) return true;
+      clearTimeout(timer);
+      resolve(found);
+      return false;
+    });
+  }
+}

@@ -1,0 +1,104 @@
+// The tone that the fake microphone plays, and what a recording of its echo tells.
+
+/** Hz; a whole number of periods fits a second, so that a file of whole seconds loops evenly. */
+export const TONE_HZ = 440;
+const RATE = 48000;
+/** Longer than any call here: Chromium loses up to 15 ms where it begins the file again. */
+const SECONDS = 60;
+/** A third of full scale: loud, and far from clipping after resampling. */
+const AMPLITUDE = 0.33;
+
+/** A recording is looked at in steps of this many milliseconds. */
+const STEP_MS = 0.25;
+/** Each step sees the sound around it for half a period and a bit. */
+const SPAN_MS = 1.25;
+/** A step is part of a hole when the tone has less than this part of its usual strength. */
+const HOLE_LEVEL = 0.25;
+
+/** A WAV file, mono, 16 bit. */
+export function toneWav() {
+  const samples = new Int16Array(RATE * SECONDS);
+  for (let i = 0; i < samples.length; i += 1) {
+    samples[i] = Math.round(32767 * AMPLITUDE * Math.sin((2 * Math.PI * TONE_HZ * i) / RATE));
+  }
+  const header = Buffer.alloc(44);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + samples.byteLength, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20); // PCM
+  header.writeUInt16LE(1, 22); // one channel
+  header.writeUInt32LE(RATE, 24);
+  header.writeUInt32LE(RATE * 2, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write("data", 36);
+  header.writeUInt32LE(samples.byteLength, 40);
+  return Buffer.concat([header, Buffer.from(samples.buffer)]);
+}
+
+/**
+ * The strength of the tone over time: for each step the largest sample of the span around it.
+ * The span is longer than half a period, so that the strength of a tone is even.
+ */
+function strength(samples, rate) {
+  const step = Math.round((rate * STEP_MS) / 1000);
+  const half = Math.round((rate * SPAN_MS) / 2000);
+  const levels = [];
+  for (let middle = half; middle + half <= samples.length; middle += step) {
+    let peak = 0;
+    for (let i = middle - half; i < middle + half; i += 1) {
+      peak = Math.max(peak, Math.abs(samples[i]));
+    }
+    levels.push(peak);
+  }
+  return levels;
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+/**
+ * What a recording of the echo holds: its length in seconds, the tone's usual strength (1 is full
+ * scale) and frequency in Hz, every hole with its place and length in ms.
+ *
+ * A hole of a whole packet is measured a span shorter than it is at both ends together; the span
+ * is added again, so a hole is never measured too short.
+ */
+export function analyse(samples, rate) {
+  const levels = strength(samples, rate);
+  const level = median(levels);
+  const holes = [];
+  let begin = null;
+  levels.forEach((value, index) => {
+    const hole = value < level * HOLE_LEVEL;
+    if (hole && begin === null) begin = index;
+    if (begin !== null && (!hole || index === levels.length - 1)) {
+      holes.push({ atMs: begin * STEP_MS, ms: (index - begin) * STEP_MS + SPAN_MS });
+      begin = null;
+    }
+  });
+  const longestMs = holes.reduce((longest, hole) => Math.max(longest, hole.ms), 0);
+  const seconds = samples.length / rate;
+  return { seconds, level, hz: frequency(samples, rate, level), holes, longestMs };
+}
+
+/**
+ * The median distance of rising zero crossings, between samples: holes and the joints at a
+ * hole's end move few of them and so not the median.
+ */
+function frequency(samples, rate, level) {
+  const periods = [];
+  let last = null;
+  let armed = false;
+  for (let i = 1; i < samples.length; i += 1) {
+    if (samples[i] < -level / 4) armed = true;
+    if (!armed || samples[i - 1] >= 0 || samples[i] < 0) continue;
+    armed = false;
+    const crossing = i - samples[i] / (samples[i] - samples[i - 1]);
+    if (last !== null) periods.push(crossing - last);
+    last = crossing;
+  }
+  return periods.length ? rate / median(periods) : 0;
+}
