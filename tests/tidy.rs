@@ -1,0 +1,165 @@
+//! The house style, as far as a machine can see it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of one source file; live code grows, and is split by concern before it is a burden.
+const FILE_LINES_MAX: usize = 800;
+const LINE_CHARS_MAX: usize = 100;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn collect(directory: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if !name.starts_with('.') && !["target", "node_modules", "corpus"].contains(&name) {
+                collect(&path, extension, files);
+            }
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+}
+
+fn sources(under: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    collect(&root().join(under), "rs", &mut files);
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+        (name, fs::read_to_string(&path).expect("a source file is UTF-8"))
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn report(rule: &str, found: &[String]) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    let mut found = Vec::new();
+    for (name, text) in sources("") {
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{name}: {lines} lines"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            // A string that must not be broken (an SDP line, an address) may run over, and a row
+            // of a table in Markdown cannot be.
+            let unbreakable = line.contains('"') || line.trim_start().starts_with("//! |");
+            if line.chars().count() > LINE_CHARS_MAX && !unbreakable {
+                found.push(format!("{name}:{}: {} columns", number + 1, line.chars().count()));
+            }
+        }
+    }
+    report("files have at most 800 lines of at most 100 columns", &found);
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    // Written in pieces, so that this file does not find itself.
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("#[ign", "ore")];
+    let mut found = Vec::new();
+    for (name, text) in sources("") {
+        for (number, line) in text.lines().enumerate() {
+            if words.iter().any(|word| line.contains(word)) {
+                found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    report("no notes of work to do and no ignored test", &found);
+}
+
+#[test]
+fn only_the_transport_names_the_engine() {
+    let mut found = Vec::new();
+    for (name, text) in sources("src") {
+        if name.starts_with("src/transport/") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if ["str0m::", "dimpl::", "fastrand::"].iter().any(|word| code.contains(word)) {
+                found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    report("only src/transport names str0m, dimpl or fastrand", &found);
+}
+
+#[test]
+fn imports_point_down_only() {
+    // What each layer must not name, from the lowest layer up.
+    let layers = [
+        ("src/transport/", &["crate::session", "crate::endpoint", "crate::signaling"][..]),
+        ("src/audio/", &["crate::session", "crate::endpoint", "crate::signaling"][..]),
+        ("src/video/", &["crate::session", "crate::endpoint", "crate::signaling"][..]),
+        ("src/session/", &["crate::endpoint", "crate::signaling"][..]),
+        ("src/endpoint/", &["crate::signaling"][..]),
+    ];
+    let mut found = Vec::new();
+    for (name, text) in sources("src") {
+        for (layer, above) in layers {
+            for word in above {
+                if name.starts_with(layer) && text.contains(word) {
+                    found.push(format!("{name} names {word}"));
+                }
+            }
+        }
+    }
+    report("imports point down only", &found);
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    let mut found = Vec::new();
+    for (name, text) in sources("") {
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        if !first.starts_with("//!") && !first.starts_with("#![") {
+            found.push(name);
+        }
+    }
+    report("every file begins with its documentation", &found);
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    let mut found = Vec::new();
+    let mut manifests = Vec::new();
+    collect(root(), "toml", &mut manifests);
+    for manifest in manifests.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        let text = fs::read_to_string(manifest).expect("a manifest is UTF-8");
+        let package = text.contains("[package]");
+        let fuzz = manifest.parent().is_some_and(|folder| folder.ends_with("fuzz"));
+        if package && !fuzz && !text.contains("[lints]\nworkspace = true") {
+            found.push(manifest.display().to_string());
+        }
+    }
+    report("every crate takes the workspace's lints, which forbid unsafe code", &found);
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest is there");
+    assert!(workspace.contains("unsafe_code = \"forbid\""));
+}
+
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    let mut found = Vec::new();
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root().join(document)).expect("the document is there");
+        for name in text.split('`').skip(1).step_by(2) {
+            let first = name.split('/').next().unwrap_or_default();
+            let ours = ["src", "tests", "runtimes", "fuzz", "benches", "examples"].contains(&first);
+            let is_path = ours && name.contains('/') && !name.contains(' ');
+            if is_path && !root().join(name).exists() {
+                found.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    report("documents name files that exist", &found);
+}
