@@ -39,7 +39,18 @@ export class Browser {
         args: [...FLAGS, `--use-file-for-fake-audio-capture=${wav}`],
       },
     );
+    await browser.#warmUp();
     return browser;
+  }
+
+  /** The first sound of a cold browser may take it seconds; the tests are about calls. */
+  async #warmUp() {
+    const page = await this.#context.newPage();
+    await page.evaluate(() => {
+      const late = new Promise((resolve) => setTimeout(resolve, 10000));
+      return Promise.race([new AudioContext().resume(), late]);
+    });
+    await page.close();
   }
 
   /** A tab with the page in it. Faults of the page fail the test through `page.faults`. */
