@@ -10,11 +10,17 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod alarm;
 mod candidates;
+mod lateness;
 mod receive;
 mod socket;
 mod waiting;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use alarm::Alarm;
 pub use candidates::{CANDIDATES_MAX, interface_addresses};
+pub use lateness::{LATENESS_MAX, Lateness};
 pub use socket::{RECEIVE_BUDGET, Socket, SocketStats};
 pub use waiting::{WAITING_AGE_MAX, WAITING_MAX};

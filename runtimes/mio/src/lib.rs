@@ -1,0 +1,3 @@
+//! The mio adapter of smallrtc.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! One suite that every driver passes.
+
+#![forbid(unsafe_code)]
