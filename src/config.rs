@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ConfigError;
+use crate::record::Recording;
 use crate::transport::Certificate;
 
 /// No wait is longer: a session ends within a bounded time whatever is configured, and a deadline
@@ -37,7 +38,10 @@ pub struct Config {
     pub(crate) audio_in: AudioIn,
     pub(crate) audio_out: AudioOut,
     pub(crate) certificate: Option<Certificate>,
+    pub(crate) dtls: DtlsVersions,
+    pub(crate) snap: bool,
     pub(crate) stats_interval: Option<Duration>,
+    pub(crate) recording: Option<Recording>,
     pub(crate) dangerous: Dangerous,
 }
 
@@ -114,6 +118,17 @@ pub enum AudioIdle {
     Nothing,
 }
 
+/// Which versions of DTLS a session speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DtlsVersions {
+    /// 1.3 with a peer whose first message offers it, 1.2 with every other. The default.
+    #[default]
+    Auto,
+    /// 1.2 alone (RFC 8827 section 6.5 asks for it of everybody).
+    V12,
+}
+
 /// Switches that break a promise on purpose. Never in production.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dangerous {
@@ -147,7 +162,10 @@ impl Config {
                 encoded: false,
             },
             certificate: None,
+            dtls: DtlsVersions::Auto,
+            snap: true,
             stats_interval: Some(Duration::from_secs(1)),
+            recording: None,
             dangerous: Dangerous::default(),
         }
     }
@@ -222,6 +240,18 @@ impl Config {
         self.node = node;
         self.shard = shard;
         Ok(self)
+    }
+
+    /// The node of [`Config::place`].
+    #[must_use]
+    pub fn node(&self) -> u16 {
+        self.node
+    }
+
+    /// The shard of [`Config::place`].
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.shard
     }
 
     /// The rate and channels of what `recv_audio` gives. 16000 Hz, one channel: Pipecat's
@@ -319,12 +349,56 @@ impl Config {
         self
     }
 
+    /// Which versions of DTLS are spoken. [`DtlsVersions::Auto`] by default: whoever offers 1.3
+    /// has the channel open a round trip earlier, and nobody else notices (the table is in the
+    /// documentation of [`Config::snap`]). [`DtlsVersions::V12`] is for a peer whose 1.3 fails.
+    #[must_use]
+    pub fn dtls(mut self, versions: DtlsVersions) -> Config {
+        self.dtls = versions;
+        self
+    }
+
+    /// Whether the SCTP handshake is left out with a peer that offers to (SNAP: `a=sctp-init`,
+    /// draft-hancke-tsvwg-snap). On by default: it saves two round trips, and a peer that does not
+    /// offer it notices nothing; we never ask for it.
+    ///
+    /// Round trips from the answer to the channel that is open on both sides, by what the peer can
+    /// do, and when the bot's first sound and message leave. A page that does not wait for the
+    /// channel to be confirmed may send one trip earlier.
+    ///
+    /// | peer's DTLS | SNAP | ICE + DTLS + SCTP + channel | bot's sound | bot's messages |
+    /// | --- | --- | --- | --- | --- |
+    /// | 1.2 | no | 1 + 2 + 2 + 1 = **6** | 2.5 | 5.5 |
+    /// | 1.2 | yes | 1 + 2 + 0 + 1 = **4** | 2.5 | 3.5 |
+    /// | 1.3 | no | 1 + 1 + 2 + 1 = **5** | 2.5 | 4.5 |
+    /// | 1.3 | yes | 1 + 1 + 0 + 1 = **3** | 2.5 | 2.5 |
+    /// | 1.2 and 1.3 | no | 1 + 1 + 2 + 1 = **5** | 2.5 | 4.5 |
+    /// | 1.2 and 1.3 | yes | 1 + 1 + 0 + 1 = **3** | 2.5 | 2.5 |
+    ///
+    /// Reasons to turn it off: the draft may still change; a peer that offers it and then shakes
+    /// hands all the same has a call without a channel; and the engine draws the value in the
+    /// answer from the operating system, so that of two runs of one seed these answers, and nothing
+    /// else, differ.
+    #[must_use]
+    pub fn snap(mut self, on: bool) -> Config {
+        self.snap = on;
+        self
+    }
+
     /// How often the engine's figures (round trip, loss, jitter) are taken; every second by
     /// default, at most ten times a second, `None` for never.
     #[must_use]
     pub fn stats_interval(mut self, interval: Option<Duration>) -> Config {
         self.stats_interval =
             interval.map(|interval| interval.clamp(STATS_INTERVAL_MIN, TIMEOUT_MAX));
+        self
+    }
+
+    /// Records every session that is made from now on: see [`record`](crate::record). By default
+    /// none.
+    #[must_use]
+    pub fn record(mut self, recording: Recording) -> Config {
+        self.recording = Some(recording);
         self
     }
 
@@ -351,6 +425,8 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("connecting_timeout", &self.connecting_timeout)
             .field("mtu", &self.mtu)
+            .field("dtls", &self.dtls)
+            .field("snap", &self.snap)
             .field("audio_in", &self.audio_in)
             .field("audio_out", &self.audio_out)
             .field("dangerous", &self.dangerous)

@@ -2,7 +2,9 @@
 //!
 //! A seed has two streams that never predict each other: *secret* (ICE passwords, child seeds)
 //! and *public* (what can be seen on the wire: labels, ids, the engine's transaction ids). The
-//! split is s2n-quic's; a leaked public value tells nothing of a secret one.
+//! split is s2n-quic's; a leaked public value tells nothing of a secret one. The public stream has
+//! a seed of its own, drawn from the first: with it the log of a call gives what was drawn, and
+//! tells nothing of the rest.
 
 use std::fmt;
 
@@ -48,6 +50,7 @@ impl fmt::Debug for Seed {
 
 /// The two streams of a seed.
 pub(crate) struct Entropy {
+    public_seed: [u8; 32],
     public: ChaCha20Rng,
     secret: ChaCha20Rng,
 }
@@ -59,7 +62,21 @@ impl Entropy {
             rng.set_stream(number);
             rng
         };
-        Entropy { public: stream(1), secret: stream(2) }
+        let mut public_seed = [0; 32];
+        stream(1).fill_bytes(&mut public_seed);
+        let public = ChaCha20Rng::from_seed(public_seed);
+        Entropy { public_seed, public, secret: stream(2) }
+    }
+
+    /// The public stream again, beside secrets that are none: for a replay, which uses none.
+    pub(crate) fn replayed(public_seed: [u8; 32]) -> Entropy {
+        let public = ChaCha20Rng::from_seed(public_seed);
+        Entropy { public_seed, public, secret: ChaCha20Rng::from_seed([0; 32]) }
+    }
+
+    /// What the public stream is drawn from.
+    pub(crate) fn public_seed(&self) -> [u8; 32] {
+        self.public_seed
     }
 
     /// A number that may be seen on the wire.
@@ -102,6 +119,16 @@ mod tests {
         assert_eq!((public, secret, child.clone()), draw());
         assert_ne!(public, secret);
         assert_ne!(child, Seed::from_number(7));
+    }
+
+    #[test]
+    fn the_public_seed_gives_the_public_stream_and_no_secret() {
+        let mut first = Entropy::new(&Seed::from_number(7));
+        let mut again = Entropy::replayed(first.public_seed());
+        let draw = |entropy: &mut Entropy| (entropy.public_u64(), entropy.public_u64());
+        assert_eq!(draw(&mut first), draw(&mut again));
+        assert_ne!(first.child(), again.child());
+        assert_ne!(Seed::new(first.public_seed()), Seed::from_number(7));
     }
 
     #[test]

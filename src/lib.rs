@@ -42,6 +42,8 @@
 //!   its [`CloseReason`] names.
 //! - What the network or signalling brings neither panics nor becomes an error of a datagram.
 //!
+//! A call can be written down while it goes on, and replayed: [`record`].
+//!
 //! # Features
 //! `opus` (default): sound is coded and decoded, in pure Rust. Without it the core carries coded
 //! frames only.
@@ -59,6 +61,7 @@ mod event;
 mod media;
 mod message;
 mod offer;
+pub mod record;
 mod session;
 pub mod signaling;
 mod stats;
@@ -68,7 +71,7 @@ mod ufrag;
 mod video;
 
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
-pub use config::{AudioIdle, Config, DangerousConfig, PacketTime};
+pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, PacketTime};
 pub use datagram::{Datagram, Protocol, Transmit, TransportId};
 pub use endpoint::{Endpoint, Routed, SessionGuard, SessionId};
 pub use entropy::Seed;

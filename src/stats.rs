@@ -1,5 +1,6 @@
 //! Figures of a session and of an endpoint.
 
+use std::ops::Add;
 use std::time::Duration;
 
 /// What a session counted since its birth, and the engine's last figures.
@@ -52,7 +53,7 @@ pub struct Stats {
     pub audio_dropped_samples: u64,
     /// How often the pacing clock was late and slipped.
     pub audio_slips: u64,
-    /// By how much in all.
+    /// By how much in all: whole packet times that were not sent.
     pub audio_slipped: Duration,
     /// Coded frames that arrived.
     pub encoded_received: u64,
@@ -72,6 +73,8 @@ pub struct Stats {
     pub loss_received: Option<f32>,
     /// Jitter of the peer's packets (RFC 3550 section 6.4.1).
     pub jitter_received: Option<Duration>,
+    /// Calls that are not in the log, because it was at its limit or its sink took no more.
+    pub calls_unrecorded: u64,
 }
 
 /// What an endpoint counted since its birth.
@@ -99,4 +102,40 @@ pub struct EndpointStats {
     pub addresses_evicted: u64,
     /// Local candidates that were ignored because there were too many.
     pub local_candidates_refused: u64,
+}
+
+impl Add for EndpointStats {
+    type Output = EndpointStats;
+
+    /// The figures of two endpoints together.
+    fn add(self, other: EndpointStats) -> EndpointStats {
+        EndpointStats {
+            sessions_accepted: self.sessions_accepted + other.sessions_accepted,
+            sessions_refused: self.sessions_refused + other.sessions_refused,
+            sessions_closed: self.sessions_closed + other.sessions_closed,
+            datagrams_unroutable: self.datagrams_unroutable + other.datagrams_unroutable,
+            datagrams_malformed: self.datagrams_malformed + other.datagrams_malformed,
+            datagrams_not_mine: self.datagrams_not_mine + other.datagrams_not_mine,
+            requests_forged: self.requests_forged + other.requests_forged,
+            addresses_refused: self.addresses_refused + other.addresses_refused,
+            addresses_evicted: self.addresses_evicted + other.addresses_evicted,
+            local_candidates_refused: self.local_candidates_refused
+                + other.local_candidates_refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_two_endpoints_add_up() {
+        let one =
+            EndpointStats { sessions_accepted: 3, datagrams_not_mine: 1, ..Default::default() };
+        let other = EndpointStats { sessions_accepted: 4, addresses_refused: 2, ..one };
+        let sum = one + other;
+        assert_eq!((sum.sessions_accepted, sum.datagrams_not_mine), (7, 2));
+        assert_eq!((sum.addresses_refused, sum.sessions_closed), (2, 0));
+    }
 }

@@ -8,19 +8,26 @@
 //! - At [`AudioSender::start`], when silence is sent (`Silence`, `Dtx`) or sound is queued, the
 //!   first deadline is now.
 //! - Late by less than a packet time: a packet for its deadline; the grid stays.
-//! - Late by a packet time or more: the clock slips. One packet whose time is now; the next one
-//!   packet time later. Nothing is dropped, nothing is sent twice as fast.
+//! - Late by a packet time or more: the clock slips by whole packet times, to the first point of
+//!   its grid that is not past. That point's packet leaves at once; the next one packet time after
+//!   the point, so from one packet time to two after this one. Nothing is dropped, nothing is sent
+//!   twice as fast, RTP time misses whole packets only.
 //! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`), or one goes out every
 //!   400 ms (`Dtx`), or none (`Nothing`).
 //! - Sound comes in such a pause: due now, or one packet time after the last packet.
 //! - At [`AudioSender::stop`]: no deadline. What is queued stays.
+//!
+//! A clock keeps its grid through a slip for the sake of others: all calls of a process stall
+//! together, and clocks that began anew at the moment of waking would tick together ever after,
+//! each packet late by all those in front of it. The packet at waking does not wait for its point,
+//! or a driver that is late each time would never send.
 //!
 //! The zeros after sound are coded: they carry what the encoder's lookahead holds (6.5 ms) and
 //! bring both ends to rest. Silence after that costs no coding.
 
 use std::time::{Duration, Instant};
 
-use crate::audio::codec::{AudioCodec, AudioEncoder};
+use crate::audio::codec::AudioEncoder;
 use crate::audio::queue::Queue;
 use crate::config::{AudioIdle, AudioOut};
 use crate::{AudioCleared, AudioFrame, AudioId, SendError};
@@ -58,7 +65,8 @@ pub(crate) struct AudioPacket<'a> {
 pub(crate) struct SendCounters {
     /// Packets made, silent ones included.
     pub(crate) packets: u64,
-    /// How often the clock was late by a packet time or more, and by how much in all.
+    /// How often the clock was late by a packet time or more, and by how much it slipped in all:
+    /// whole packet times.
     pub(crate) slips: u64,
     pub(crate) slipped: Duration,
 }
@@ -89,10 +97,15 @@ pub(crate) struct AudioSender {
 }
 
 impl AudioSender {
-    pub(crate) fn new(config: AudioOut, codec: AudioCodec) -> AudioSender {
+    #[cfg(test)]
+    pub(crate) fn new(config: AudioOut, codec: crate::audio::codec::AudioCodec) -> AudioSender {
+        AudioSender::with_encoder(config, codec.encoder(config))
+    }
+
+    pub(crate) fn with_encoder(config: AudioOut, encoder: Box<dyn AudioEncoder>) -> AudioSender {
         AudioSender {
             config,
-            encoder: codec.encoder(config),
+            encoder,
             queue: Queue::new(config),
             running: false,
             deadline: None,
@@ -166,12 +179,12 @@ impl AudioSender {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<AudioPacket<'_>> {
         let mut due = self.deadline.filter(|&deadline| deadline <= now)?;
         let packet_time = self.config.packet_time.duration();
-        let late = now.saturating_duration_since(due);
-        if late >= packet_time {
+        if now.saturating_duration_since(due) >= packet_time {
+            let point = first_point(due, packet_time, now);
             self.counters.slips += 1;
-            self.counters.slipped += late;
+            self.counters.slipped += point.saturating_duration_since(due);
             self.gap = true;
-            due = now;
+            due = point;
         }
         let epoch = *self.epoch.get_or_insert(due);
         let level = self.fill();
@@ -259,6 +272,14 @@ impl AudioSender {
         });
         SendError::QueueFull { limit, wait }
     }
+}
+
+/// The first point at or after `now` of the grid on which `point` lies.
+fn first_point(point: Instant, spacing: Duration, now: Instant) -> Instant {
+    let past = now.saturating_duration_since(point).as_nanos() % spacing.as_nanos();
+    // Less than the spacing, which is at most 60 ms.
+    let past = Duration::from_nanos(past as u64);
+    if past.is_zero() { now } else { now + (spacing - past) }
 }
 
 /// Nanoseconds to samples at 48 kHz, rounded down: exact wherever deadlines lie on a grid.

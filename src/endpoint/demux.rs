@@ -151,12 +151,14 @@ impl Demux {
         evicted.map_or(Vouched::Bound, Vouched::BoundInsteadOf)
     }
 
-    /// Frees all addresses of a slot.
-    pub(super) fn release(&mut self, slot: u32) {
-        let Some(addresses) = self.by_slot.get_mut(slot as usize) else { return };
+    /// Frees all addresses of a slot. Gives whether there was one.
+    pub(super) fn release(&mut self, slot: u32) -> bool {
+        let Some(addresses) = self.by_slot.get_mut(slot as usize) else { return false };
+        let had_some = !addresses.is_empty();
         for address in addresses.drain(..) {
             self.routes.remove(&address);
         }
+        had_some
     }
 
     /// How many addresses are bound.
@@ -252,9 +254,9 @@ mod tests {
         assert_eq!(demux.slot_of(address(1)), Some(7));
         assert_eq!(demux.vouch(address(1), 8, now + ADDRESS_HELD), Vouched::Bound);
         assert_eq!(demux.slot_of(address(1)), Some(8));
-        demux.release(7);
+        let _ = demux.release(7);
         assert_eq!(demux.slot_of(address(1)), Some(8), "it is no longer that of 7");
-        demux.release(8);
+        let _ = demux.release(8);
         assert_eq!(demux.len(), 0);
     }
 
@@ -299,9 +301,9 @@ mod tests {
         for port in 0..10 {
             assert_eq!(demux.vouch(address(port), u32::from(port % 2), now), Vouched::Bound);
         }
-        demux.release(0);
-        demux.release(0);
-        demux.release(77);
+        let _ = demux.release(0);
+        let _ = demux.release(0);
+        let _ = demux.release(77);
         assert_eq!(demux.len(), 5);
         assert!((0..10).all(|port| demux.slot_of(address(port)).is_some() == (port % 2 == 1)));
     }

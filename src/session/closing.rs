@@ -12,6 +12,7 @@ use super::Session;
 use super::state::Input;
 use super::timer::Timer;
 use crate::message::PEER_LEFT;
+use crate::record::Call;
 use crate::{CloseReason, ConnectionState, Event};
 
 /// Why and since when the session ends.
@@ -32,6 +33,7 @@ impl Session {
 
     /// Ends the call in the same way, for another reason.
     pub(crate) fn close_for(&mut self, reason: CloseReason, now: Instant) {
+        self.note(now, |_| Call::Close { replaced: reason == CloseReason::Replaced });
         let now = self.clamp(now);
         if self.closing.is_some() {
             return;

@@ -7,6 +7,7 @@ use super::messages::MESSAGE_LEN_MAX;
 use super::state::{self, Input};
 use super::timer::Timer;
 use crate::message::{Inbound, classify};
+use crate::record::Call;
 use crate::transport::{ChannelId, TransportEvent, TransportStats};
 use crate::{CloseReason, ConnectionState, Datagram, Event, TrackId};
 
@@ -21,6 +22,7 @@ impl Session {
     /// Takes a datagram that a socket received. Whatever is in it, this neither fails nor panics:
     /// what cannot be read is counted.
     pub fn handle_datagram(&mut self, datagram: Datagram, now: Instant) {
+        self.note(now, |recorder| Call::datagram(&datagram, recorder));
         let now = self.clamp(now);
         if self.is_closed() {
             return;
@@ -37,6 +39,7 @@ impl Session {
 
     /// Lets time pass. Call when `poll_timeout` says so; early or late calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.note(now, |_| Call::HandleTimeout);
         let now = self.clamp(now);
         for _ in 0..TIMERS_PER_CALL_MAX {
             let Some(timer) = self.timers.expire(now) else { break };

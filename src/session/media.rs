@@ -6,6 +6,7 @@ use super::Session;
 use super::timer::Timer;
 use super::tracks::clock_rate;
 use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender};
+use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
 };
@@ -33,6 +34,13 @@ impl Session {
         frame: AudioFrame<'_>,
         now: Instant,
     ) -> Result<AudioId, SendError> {
+        self.note(now, |recorder| Call::audio(&frame, recorder));
+        let sent = self.queue_audio(frame, now);
+        self.noted(|_| of_audio(&sent));
+        sent
+    }
+
+    fn queue_audio(&mut self, frame: AudioFrame<'_>, now: Instant) -> Result<AudioId, SendError> {
         let now = self.clamp(now);
         if self.closing.is_some() {
             return Err(SendError::Closed);
@@ -58,6 +66,13 @@ impl Session {
     /// call; the packet in the making is faded. Tells for each unfinished piece what of it went
     /// out; for these no `AudioFinished` comes.
     pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
+        self.note(now, |_| Call::ClearAudio);
+        let cleared = self.drop_audio(now);
+        self.noted(|_| of_cleared(&cleared));
+        cleared
+    }
+
+    fn drop_audio(&mut self, now: Instant) -> AudioCleared {
         self.clamp(now);
         let Some(sender) = &mut self.sender else { return AudioCleared::default() };
         let cleared = sender.clear();
@@ -73,7 +88,12 @@ impl Session {
         if self.tracks.microphone()?.id != track {
             return None;
         }
-        self.receiver.as_mut()?.recv(samples)
+        let info = self.receiver.as_mut()?.recv(samples)?;
+        let room = samples.len() as u64;
+        self.note(self.last_now, |_| Call::RecvAudio { track: track.0, room });
+        let read = &samples[..info.samples * usize::from(info.channels)];
+        self.noted(|recorder| recorder.heard_audio(&info, read));
+        Some(info)
     }
 
     /// Sends a coded frame: pictures on a video track, Opus packets on an audio track that is
@@ -84,6 +104,18 @@ impl Session {
     /// before the last one, `Empty`, `TooLarge` for an Opus packet that no datagram has room for,
     /// `QueueFull` when the transmits are at their limit, `Closed`.
     pub fn send_encoded(
+        &mut self,
+        track: TrackId,
+        frame: EncodedFrame,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        self.note(now, |recorder| Call::encoded(track.0, &frame, recorder));
+        let sent = self.pass_encoded(track, frame, now);
+        self.noted(|_| of_encoded(&sent));
+        sent
+    }
+
+    fn pass_encoded(
         &mut self,
         track: TrackId,
         frame: EncodedFrame,
@@ -157,11 +189,15 @@ impl Session {
 
     /// Pulls the next coded frame of a track; `None` when nothing waits.
     pub fn recv_encoded(&mut self, track: TrackId) -> Option<EncodedFrame> {
-        self.tracks.slot_mut(track)?.inbox.pop()
+        let frame = self.tracks.slot_mut(track)?.inbox.pop()?;
+        self.note(self.last_now, |_| Call::RecvEncoded { track: track.0 });
+        self.noted(|recorder| recorder.pulled(&frame));
+        Some(frame)
     }
 
     /// Asks the peer for a keyframe on a track. Call when decoding fails.
     pub fn request_keyframe(&mut self, track: TrackId, now: Instant) {
+        self.note(now, |_| Call::RequestKeyframe { track: track.0 });
         let now = self.clamp(now);
         if self.closing.is_none() {
             self.ask_for_keyframe(track, now);
@@ -192,7 +228,11 @@ impl Session {
         match (codec, sends) {
             (Some(codec), true) => {
                 let audio_out = self.config.audio_out;
-                let sender = self.sender.get_or_insert_with(|| AudioSender::new(audio_out, codec));
+                let sender = self.sender.take();
+                let sender = sender.unwrap_or_else(|| {
+                    AudioSender::with_encoder(audio_out, self.encoder(codec, audio_out))
+                });
+                let sender = self.sender.insert(sender);
                 if self.state == ConnectionState::Connected {
                     sender.start(now);
                 }
@@ -204,7 +244,8 @@ impl Session {
         if let (Some(codec), true, true, None) =
             (codec, receives, self.config.audio_in.decode, &self.receiver)
         {
-            self.receiver = Some(AudioReceiver::new(self.config.audio_in, codec));
+            let decoder = self.decoder(codec, self.config.audio_in);
+            self.receiver = Some(AudioReceiver::with_decoder(self.config.audio_in, decoder));
         }
         self.follow_audio_timers();
     }

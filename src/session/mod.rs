@@ -30,6 +30,7 @@ mod events;
 mod media;
 pub(crate) mod messages;
 mod negotiate;
+mod recorded;
 #[cfg(test)]
 mod scenarios;
 mod state;
@@ -45,6 +46,7 @@ use tracing::Span;
 use crate::audio::{AudioReceiver, AudioSender};
 use crate::entropy::Entropy;
 use crate::message::RENEGOTIATE;
+use crate::record::{Call, Tape, of_message};
 use crate::transport::{self, IceCredentials, Transport, TransportSetup};
 use crate::ufrag::ice_text;
 use crate::{
@@ -87,6 +89,7 @@ pub struct Session {
     held: bool,
     flush_is_due: bool,
     transport: Box<dyn Transport>,
+    tape: Option<Tape>,
     negotiation: negotiate::Negotiation,
     events: EventQueue,
     timers: TimerTable,
@@ -118,15 +121,46 @@ impl Session {
         generation: u32,
         now: Instant,
     ) -> Session {
-        let mut entropy = Entropy::new(seed);
         let place = Ufrag { node: config.node, shard: config.shard, slot, generation, random: 0 };
-        let credentials = credentials(&mut entropy, place);
-        let span = tracing::info_span!("session", ufrag = %credentials.ufrag);
+        let mut entropy = Entropy::new(seed);
+        let public_seed = entropy.public_seed();
+        let (ufrag, credentials) = credentials(&mut entropy, place);
+        let tape = Tape::record(&config, ufrag, public_seed, now);
         let setup = TransportSetup { credentials, public_seed: entropy.public_u64() };
+        let span = tracing::info_span!("session", ufrag = %ufrag);
+        let transport = match &tape {
+            None => transport::build(&config, setup, now),
+            Some(tape) => tape.transport(transport::build(&config, setup, now)),
+        };
+        Session::over(transport, tape, (config, entropy, place, span), now)
+    }
+
+    /// The session that a log tells of: everything below it comes from the tape.
+    pub(crate) fn replayed(
+        config: Arc<Config>,
+        public_seed: [u8; 32],
+        place: Ufrag,
+        (transport, tape): (Box<dyn Transport>, Tape),
+        now: Instant,
+    ) -> Session {
+        let mut entropy = Entropy::replayed(public_seed);
+        let (ufrag, _) = credentials(&mut entropy, place);
+        let _drawn_for_the_engine = entropy.public_u64();
+        let span = tracing::info_span!("replay", ufrag = %ufrag);
+        Session::over(transport, Some(tape), (config, entropy, place, span), now)
+    }
+
+    fn over(
+        transport: Box<dyn Transport>,
+        tape: Option<Tape>,
+        (config, entropy, place, span): (Arc<Config>, Entropy, Ufrag, Span),
+        now: Instant,
+    ) -> Session {
         let mut timers = TimerTable::default();
         timers.set(Timer::Connecting, now + config.connecting_timeout);
         Session {
-            transport: transport::build(&config, setup, now),
+            transport,
+            tape,
             entropy,
             span,
             place,
@@ -156,6 +190,7 @@ impl Session {
     /// that came before first. Cameras and screens are asked for a keyframe, so that the
     /// application sees a picture at once. A second call does nothing.
     pub fn start(&mut self, now: Instant) {
+        self.note(now, |_| Call::Start);
         let now = self.clamp(now);
         if self.started || self.closing.is_some() {
             return;
@@ -176,6 +211,7 @@ impl Session {
     /// Asks the client for a new offer, once: until it comes, further calls do nothing. Before the
     /// channel is open the wish waits with the messages.
     pub fn request_renegotiation(&mut self, now: Instant) {
+        self.note(now, |_| Call::RequestRenegotiation);
         let now = self.clamp(now);
         if self.closing.is_some() || self.negotiation.is_wanted() {
             return;
@@ -194,6 +230,13 @@ impl Session {
     /// was queued before the offer came is dropped and counted), `Empty` for none, `NoChannel` when
     /// the channel did not open within `Config::channel_timeout`, `Closed` at the end.
     pub fn send_message(&mut self, message: Message, now: Instant) -> Result<Delivery, SendError> {
+        self.note(now, |recorder| Call::message(&message, recorder));
+        let sent = self.queue_message(message, now);
+        self.noted(|_| of_message(&sent));
+        sent
+    }
+
+    fn queue_message(&mut self, message: Message, now: Instant) -> Result<Delivery, SendError> {
         let now = self.clamp(now);
         if self.closing.is_some() {
             return Err(SendError::Closed);
@@ -209,6 +252,7 @@ impl Session {
     /// The next datagram to send. Poll until `None` after each call that takes `now`.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.note_if(Session::has_transmit, Call::PollTransmit);
         let transmit = self.transport.poll_transmit()?;
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += transmit.payload.len() as u64;
@@ -223,6 +267,7 @@ impl Session {
         if self.is_held() {
             return None;
         }
+        self.note_if(|session| !session.events.is_empty(), Call::PollEvent);
         let event = self.events.pop()?;
         match &event {
             Event::Message(message) => {
@@ -233,6 +278,7 @@ impl Session {
             Event::Closed { .. } => self.closed_polled = true,
             _ => {}
         }
+        self.noted(|recorder| recorder.told(&event));
         Some(event)
     }
 
@@ -241,6 +287,7 @@ impl Session {
     /// what is not polled hold: sound and pictures that are too old are dropped, too many messages
     /// end the session. A session that is closed is not held any more.
     pub fn hold_events(&mut self, hold: bool) {
+        self.note(self.last_now, |_| Call::HoldEvents(hold));
         self.held = hold;
     }
 
@@ -289,6 +336,7 @@ impl Session {
             stats.audio_silence_samples = counters.silence_samples;
             stats.audio_dropped_samples = counters.dropped_samples;
         }
+        stats.calls_unrecorded = self.tape.as_ref().map_or(0, Tape::missed);
         if let Some(sender) = &self.sender {
             let counters = sender.counters();
             stats.audio_slips = counters.slips;
@@ -341,11 +389,11 @@ impl fmt::Debug for Session {
 }
 
 /// Credentials for this session: the way to it in the ufrag, the secret in the password.
-fn credentials(entropy: &mut Entropy, place: Ufrag) -> IceCredentials {
+fn credentials(entropy: &mut Entropy, place: Ufrag) -> (Ufrag, IceCredentials) {
     let ufrag = Ufrag { random: entropy.public_u64() & Ufrag::RANDOM_MASK, ..place };
     let mut secret = [0; PWD_LEN];
     entropy.fill_secret(&mut secret);
-    IceCredentials { ufrag: ufrag.to_string(), pwd: ice_text(&secret) }
+    (ufrag, IceCredentials { ufrag: ufrag.to_string(), pwd: ice_text(&secret) })
 }
 
 #[cfg(test)]
@@ -363,8 +411,8 @@ mod tests {
     fn credentials_carry_the_place_and_are_long_enough() {
         let place = Ufrag { node: 3, shard: 2, slot: 77, generation: 5, random: 0 };
         let mut entropy = Entropy::new(&Seed::from_number(1));
-        let first = credentials(&mut entropy, place);
-        let second = credentials(&mut entropy, place);
+        let (_, first) = credentials(&mut entropy, place);
+        let (_, second) = credentials(&mut entropy, place);
         assert_ne!(first, second);
         assert!(first.pwd.len() * 6 >= 128);
         let parsed = Ufrag::parse(first.ufrag.as_bytes()).expect("our own layout");

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::state::Input;
 use super::{Session, credentials};
+use crate::record::{Call, of_candidate, of_offer};
 use crate::{Answer, CandidateError, LocalCandidate, NegotiateError, Offer, RemoteCandidate};
 
 /// Addresses of ours in one session: more than any machine has that serves calls.
@@ -60,6 +61,13 @@ impl Session {
     /// A refused offer changes nothing, a running call goes on. `NoLocalCandidate` when no
     /// address was added, `Closed` at the end, else what is wrong with the offer.
     pub fn accept_offer(&mut self, offer: &Offer, now: Instant) -> Result<Answer, NegotiateError> {
+        self.note(now, |_| Call::offer(offer));
+        let answered = self.answer(offer, now);
+        self.noted(|_| of_offer(&answered));
+        answered
+    }
+
+    fn answer(&mut self, offer: &Offer, now: Instant) -> Result<Answer, NegotiateError> {
         let now = self.clamp(now);
         if self.closing.is_some() {
             return Err(NegotiateError::Closed);
@@ -67,7 +75,7 @@ impl Session {
         if self.negotiation.local_candidates == 0 {
             return Err(NegotiateError::NoLocalCandidate);
         }
-        let fresh = credentials(&mut self.entropy, self.place);
+        let (_, fresh) = credentials(&mut self.entropy, self.place);
         let negotiated = match self.transport.accept_offer(offer, fresh, now) {
             Ok(negotiated) => negotiated,
             Err(error) => {
@@ -94,6 +102,17 @@ impl Session {
         candidate: LocalCandidate,
         now: Instant,
     ) -> Result<(), CandidateError> {
+        self.note(now, |_| Call::local_candidate(&candidate));
+        let taken = self.take_local(candidate, now);
+        self.noted(|_| of_candidate(&taken));
+        taken
+    }
+
+    fn take_local(
+        &mut self,
+        candidate: LocalCandidate,
+        now: Instant,
+    ) -> Result<(), CandidateError> {
         let now = self.clamp(now);
         if self.closing.is_some() {
             return Err(CandidateError::Closed);
@@ -113,6 +132,17 @@ impl Session {
     /// # Errors
     /// `TooMany` past 64 since the offer or the last ICE restart, `Closed` at the end.
     pub fn add_remote_candidate(
+        &mut self,
+        candidate: &RemoteCandidate,
+        now: Instant,
+    ) -> Result<(), CandidateError> {
+        self.note(now, |_| Call::remote_candidate(candidate));
+        let taken = self.take_remote(candidate, now);
+        self.noted(|_| of_candidate(&taken));
+        taken
+    }
+
+    fn take_remote(
         &mut self,
         candidate: &RemoteCandidate,
         now: Instant,

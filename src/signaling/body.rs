@@ -54,6 +54,21 @@ struct RawCandidate {
     sdp_mline_index: Value,
 }
 
+/// What both have in common.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawNamed {
+    pc_id: Value,
+}
+
+/// The `pc_id` of a body, if it is one that can be read.
+pub(super) fn name_in(body: &[u8]) -> Option<String> {
+    match json(body) {
+        Ok(RawNamed { pc_id: Value::String(name) }) => Some(name),
+        _ => None,
+    }
+}
+
 impl OfferBody {
     pub(super) fn read(body: &[u8]) -> Result<OfferBody, Refusal> {
         let raw: RawOffer = json(body)?;

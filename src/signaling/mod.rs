@@ -23,6 +23,9 @@
 //! The protocol has no trickle towards the client, so an answer must hold all our candidates. While
 //! they are being gathered an offer waits: [`Reply::Later`].
 //!
+//! A name carries the shard of its endpoint, so that whoever has several endpoints finds the one
+//! that a request is for without a table: [`named_call`].
+//!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
 //! | body | [`BODY_LEN_MAX`] | 413 |
@@ -110,6 +113,40 @@ pub struct Call {
     pub request_data: Option<Value>,
     /// The session whose place it took (`restart_pc`): the same caller goes on.
     pub replaces: Option<SessionId>,
+}
+
+/// The call that a request speaks of, as far as the request tells: nothing of it is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamedCall {
+    /// The `pc_id`, of the shape in which [`Signaling`] gives them.
+    pub pc_id: String,
+    /// The shard that it leads to (`Config::place`), below 4096; not always one that there is.
+    pub shard: u16,
+}
+
+/// Reads from a request which call it speaks of, for whoever has several endpoints and looks for
+/// the one to hand it to. The method decides nothing, nor does the path, because every request
+/// that names a call names it in its body.
+///
+/// `None` when it names none, when the name has another shape than those of [`Signaling`], and
+/// when the body cannot be read: any endpoint refuses it then, or makes a new call of it.
+///
+/// The client may have made the name up. Ask the endpoint's [`Signaling::session_of`] before an
+/// offer is left to it, or clients choose the shard of their calls, and fill it:
+///
+/// ```
+/// use smallrtc::signaling::{Request, named_call};
+///
+/// let body = br#"{"pc_id":"SmallWebRTCConnection#8-00200112233445566778899aabbccdde"}"#;
+/// let named = named_call(Request { method: "PATCH", path: "/api/offer", body }).unwrap();
+/// assert_eq!(named.shard, 2);
+/// ```
+#[must_use]
+pub fn named_call(request: Request<'_>) -> Option<NamedCall> {
+    let pc_id = body::name_in(request.body)?;
+    let shard = names::shard_of(&pc_id)?;
+    Some(NamedCall { pc_id, shard })
 }
 
 /// The SmallWebRTC requests over an endpoint.
@@ -330,7 +367,8 @@ impl Signaling {
             self.session_closed(old);
         }
         self.sweep(endpoint);
-        let pc_id = self.names.give(id);
+        let (_, shard) = endpoint.place();
+        let pc_id = self.names.give(id, shard);
         let request_data = body.request_data;
         self.calls.push_back(Call { id, pc_id: pc_id.clone(), request_data, replaces });
         Ok((pc_id, answer))

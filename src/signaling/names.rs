@@ -6,6 +6,29 @@ use std::fmt::Write;
 use crate::SessionId;
 use crate::entropy::Entropy;
 
+/// What every name begins with, as in the original (`connection.py`).
+const PREFIX: &str = "SmallWebRTCConnection#";
+
+/// Hex digits behind the count.
+const HEX_LEN: usize = 32;
+
+/// How many of them are the shard, which is below 4096; the other 29 are 116 random bits.
+const SHARD_HEX_LEN: usize = 3;
+
+/// The shard that a name of this shape leads to. Anybody can write such a name: it says where to
+/// look, and nothing else.
+pub(super) fn shard_of(name: &str) -> Option<u16> {
+    let (count, hex) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    if hex.len() != HEX_LEN || !hex.bytes().all(is_hex) {
+        return None;
+    }
+    u16::from_str_radix(&hex[..SHARD_HEX_LEN], 16).ok()
+}
+
 /// The `pc_id` of each session, both ways.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -20,16 +43,18 @@ impl Names {
         Names { entropy, given: 0, sessions: BTreeMap::new(), names: BTreeMap::new() }
     }
 
-    /// A new name for a session: `SmallWebRTCConnection#<count>-<32 hex>` (`connection.py`).
-    /// Whoever knows it can renegotiate and replace the call, so it is drawn from the secret
-    /// stream.
-    pub(super) fn give(&mut self, id: SessionId) -> String {
+    /// A new name for a session of the shard: `SmallWebRTCConnection#<count>-<32 hex>`, whose
+    /// first three hex digits are the shard. Whoever knows it can renegotiate and replace the
+    /// call, so the rest is drawn from the secret stream.
+    pub(super) fn give(&mut self, id: SessionId, shard: u16) -> String {
         let mut secret = [0; 16];
         self.entropy.fill_secret(&mut secret);
-        let mut name = format!("SmallWebRTCConnection#{}-", self.given);
+        let mut name = format!("{PREFIX}{}-{shard:03x}", self.given);
+        let length = name.len() - SHARD_HEX_LEN + HEX_LEN;
         for byte in secret {
             write!(name, "{byte:02x}").expect("writing to a string does not fail");
         }
+        name.truncate(length);
         self.given += 1;
         self.free(id);
         self.sessions.insert(name.clone(), id);
@@ -73,8 +98,8 @@ mod tests {
     fn names_have_the_shape_of_the_original_and_never_repeat() {
         let mut names = names();
         let id = |slot| SessionId { slot, generation: 0 };
-        let first = names.give(id(0));
-        let second = names.give(id(1));
+        let first = names.give(id(0), 0);
+        let second = names.give(id(1), 0);
         for (count, name) in [&first, &second].into_iter().enumerate() {
             let hex = name.strip_prefix(&format!("SmallWebRTCConnection#{count}-")).unwrap();
             assert_eq!(hex.len(), 32);
@@ -84,10 +109,45 @@ mod tests {
     }
 
     #[test]
+    fn a_name_tells_its_shard_and_keeps_its_length() {
+        let mut names = names();
+        let id = SessionId { slot: 0, generation: 0 };
+        for shard in [0, 1, 10, 255, 4095] {
+            let name = names.give(id, shard);
+            assert_eq!(shard_of(&name), Some(shard), "{name}");
+            assert_eq!(name.split_once('-').unwrap().1.len(), HEX_LEN);
+        }
+        let [one, two] = [0, 1].map(|_| names.give(id, 7));
+        let random = |name: &str| name.split_once('-').unwrap().1[SHARD_HEX_LEN..].to_owned();
+        assert_ne!(random(&one), random(&two));
+    }
+
+    #[test]
+    fn a_name_of_another_shape_leads_nowhere() {
+        let hex = "0123456789abcdef0123456789abcdef";
+        assert_eq!(shard_of(&format!("{PREFIX}12-{hex}")), Some(0x012));
+        for name in [
+            String::new(),
+            PREFIX.to_owned(),
+            format!("{PREFIX}12{hex}"),
+            format!("{PREFIX}-{hex}"),
+            format!("{PREFIX}x-{hex}"),
+            format!("{PREFIX}1-+{}", &hex[1..]),
+            format!("{PREFIX}1-{}", hex.to_uppercase()),
+            format!("{PREFIX}1-{}", &hex[1..]),
+            format!("{PREFIX}1-{hex}0"),
+            format!("{PREFIX}1-\u{e9}{}", &hex[2..]),
+            format!("Connection#1-{hex}"),
+        ] {
+            assert_eq!(shard_of(&name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn a_freed_name_leads_nowhere() {
         let mut names = names();
         let id = SessionId { slot: 3, generation: 9 };
-        let name = names.give(id);
+        let name = names.give(id, 0);
         assert_eq!((names.session_of(&name), names.name_of(id)), (Some(id), Some(name.as_str())));
         names.free(id);
         names.free(id);

@@ -491,3 +491,57 @@ fn names_are_drawn_from_the_seed_and_do_not_repeat() {
     let ([first, second], [other, _]) = (names(1), names(2));
     assert!(first != second && first != other);
 }
+
+#[test]
+fn a_request_tells_the_shard_of_the_call_that_it_names() {
+    let config = Config::new().place(9, 0xabc).unwrap();
+    let mut rig = Rig::without_candidates(config);
+    rig.endpoint.add_local_candidate(local());
+    let pc_id = rig.call(&offer(""));
+    let expected = NamedCall { pc_id: pc_id.clone(), shard: 0xabc };
+    let again = named(&pc_id, true);
+    for (method, path, body) in [
+        ("POST", "/api/offer", again.as_str()),
+        ("POST", "/sessions/7/api/offer", &again),
+        ("PATCH", "/api/offer", &trickle(&pc_id, &[])),
+    ] {
+        let request = Request { method, path, body: body.as_bytes() };
+        assert_eq!(named_call(request), Some(expected.clone()), "{method} {path}");
+    }
+}
+
+#[test]
+fn a_request_that_names_no_call_of_our_shape_tells_no_shard() {
+    let told = |body: &str| {
+        let body = body.as_bytes();
+        named_call(Request { method: "POST", path: "/api/offer", body })
+    };
+    let name = format!("SmallWebRTCConnection#0-{}", "0".repeat(32));
+    assert!(told(&format!(r#"{{"pc_id":"{name}"}}"#)).is_some());
+    for body in [
+        String::new(),
+        "{}".to_owned(),
+        offer(""),
+        r#"{"pc_id":null}"#.to_owned(),
+        r#"{"pc_id":7}"#.to_owned(),
+        r#"{"pc_id":"SmallWebRTCConnection#0"}"#.to_owned(),
+        format!(r#"["{name}"]"#),
+        format!(r#"{{"pc_id":"{name}""#),
+        format!(r#"{{"pc_id":"{name}","pc_id":"{name}"}}"#),
+        format!(r#"{{"pc_id":"{name}","x":"{}"}}"#, "y".repeat(BODY_LEN_MAX)),
+    ] {
+        assert_eq!(told(&body), None, "{}", body.chars().take(80).collect::<String>());
+    }
+}
+
+#[test]
+fn a_name_that_was_guessed_with_the_right_shard_reaches_no_call() {
+    let mut rig = Rig::new();
+    let pc_id = rig.call(&offer(""));
+    let last = if pc_id.ends_with('0') { "1" } else { "0" };
+    let guessed = format!("{}{last}", &pc_id[..pc_id.len() - 1]);
+    assert_eq!(rig.patch(&trickle(&guessed, &[])).0, 404);
+    let other = rig.call(&named(&guessed, true));
+    assert!(other != pc_id && other != guessed);
+    assert_eq!(rig.endpoint.len(), 2, "the call that was guessed for goes on");
+}

@@ -256,7 +256,7 @@ impl fmt::Debug for MediaPacket {
 }
 
 /// Figures of the engine, taken every `Config::stats_interval`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct TransportStats {
     pub(crate) rtt: Option<Duration>,
     pub(crate) bytes_sent: u64,

@@ -214,6 +214,80 @@ fn a_stall_slips_the_clock_without_a_burst_and_drops_nothing() {
 }
 
 #[test]
+fn a_stall_that_ends_between_two_points_of_the_grid_leaves_the_grid_as_it_was() {
+    for (stall, slipped, next) in [
+        (20_001, 40, 39_999),
+        (30_000, 40, 30_000),
+        (39_999, 40, 20_001),
+        (1_013_000, 1_020, 27_000),
+    ] {
+        let mut rig = Rig::new(out(16_000));
+        rig.sender.start(rig.now);
+        rig.send(&steps(200, 16_000), 16_000).unwrap();
+        rig.run(ms(200));
+        let (grid, before) = (rig.now, rig.packets.len());
+        rig.now += ms(20) + Duration::from_micros(stall);
+        let back = rig.now;
+        rig.serve();
+        assert_eq!(rig.packets.len(), before + 1, "one packet and no burst");
+        let packet = &rig.packets[before].1;
+        assert_eq!((packet.rtp_time, packet.talkspurt), (48 * (220 + slipped), true));
+        rig.run(ms(3_000));
+        assert_eq!(rig.packets[before + 1].0 - back, Duration::from_micros(next));
+        for (n, (at, packet)) in (1..).zip(&rig.packets[before + 1..]) {
+            assert_eq!(*at, grid + ms(20 + slipped + 20 * n), "packet {n} after the stall");
+            assert_eq!(packet.rtp_time, 48 * (220 + slipped + 20 * n));
+        }
+        assert_eq!(heard(&rig.packets), (1..=200).collect::<Vec<i16>>());
+        assert_eq!(rig.sender.counters().slipped, ms(slipped));
+    }
+}
+
+#[test]
+fn a_hundred_clocks_that_stall_together_do_not_tick_together_afterwards() {
+    let start = origin();
+    let config = AudioOut { idle: AudioIdle::Silence, ..out(24_000) };
+    let phase = |at: u32| Duration::from_micros(200) * at;
+    let mut senders: Vec<AudioSender> =
+        (0..100).map(|_| AudioSender::new(config, AudioCodec::Null)).collect();
+    for (at, sender) in (0..).zip(&mut senders) {
+        sender.start(start + phase(at));
+        while let Some(due) = sender.poll_timeout().filter(|&due| due < start + ms(1_000)) {
+            assert!(sender.handle_timeout(due).is_some());
+        }
+    }
+    let back = start + ms(1_050);
+    for (at, sender) in (0..).zip(&mut senders) {
+        assert!(sender.handle_timeout(back).is_some(), "clock {at} is due");
+        assert!(sender.handle_timeout(back).is_none(), "clock {at} sends one packet");
+        let next = sender.poll_timeout().unwrap();
+        assert!((ms(20)..ms(40)).contains(&(next - back)), "clock {at}");
+        let since = (next - start - phase(at)).as_nanos();
+        assert_eq!(since % ms(20).as_nanos(), 0, "clock {at} is on its own grid");
+        let packet = sender.handle_timeout(next).unwrap();
+        assert_eq!(u128::from(packet.rtp_time) * 1_000_000, since * 48, "clock {at}");
+    }
+}
+
+#[test]
+fn a_driver_that_is_late_each_time_sends_a_packet_at_every_wake_up() {
+    let mut rig = Rig::new(AudioOut { idle: AudioIdle::Silence, ..out(24_000) });
+    let start = rig.now;
+    rig.sender.start(start);
+    for turn in 1..=500 {
+        rig.now += Duration::from_micros(41_300);
+        rig.serve();
+        assert_eq!(rig.packets.len(), turn);
+    }
+    for (at, packet) in &rig.packets {
+        // The first wake-up, after 41.3 ms, made the packet of the point at 60 ms.
+        let point = start + ms(60 + packet.rtp_time / 48);
+        let off = at.max(&point).duration_since(*at.min(&point));
+        assert!(off < ms(20), "{off:?} off the grid");
+    }
+}
+
+#[test]
 fn lateness_below_a_packet_time_does_not_slip() {
     let mut rig = Rig::new(out(16_000));
     let start = rig.now;

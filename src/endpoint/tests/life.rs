@@ -96,6 +96,21 @@ fn as_many_calls_as_allowed_are_on_their_way_and_one_more_is_not() {
 }
 
 #[test]
+fn the_room_that_an_endpoint_tells_of_is_what_it_accepts() {
+    for (most, room) in [(3, 3), (1_000, Endpoint::HALF_OPEN_MAX)] {
+        let mut rig = Rig::with(Config::new().max_sessions(most));
+        for left in (0..room).rev() {
+            rig.call();
+            assert_eq!(rig.endpoint.room(), left);
+        }
+        assert!(rig.try_call().is_err());
+    }
+    let mut rig = Rig::new();
+    rig.endpoint.close(rig.now);
+    assert_eq!(rig.endpoint.room(), 0);
+}
+
+#[test]
 fn without_a_local_candidate_nothing_is_accepted() {
     let mut rig = Rig::new();
     rig.endpoint.local_candidates.clear();

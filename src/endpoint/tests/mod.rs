@@ -104,6 +104,12 @@ impl Rig {
         self.endpoint.handle_datagram(datagram, self.now)
     }
 
+    /// Polls every datagram; the ports that they are for.
+    fn ports_sent_to(&mut self) -> Vec<u16> {
+        let transmits = std::iter::from_fn(|| self.endpoint.poll_transmit());
+        transmits.map(|transmit| transmit.destination.port()).collect()
+    }
+
     /// Polls everything there is; the events.
     fn drain(&mut self) -> Vec<(SessionId, Event)> {
         while self.endpoint.poll_transmit().is_some() {}

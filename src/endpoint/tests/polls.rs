@@ -12,11 +12,45 @@ fn a_flooded_session_does_not_keep_others_from_speaking() {
         assert_eq!(rig.send(1, loud.check()), Routed::Session(loud.id));
     }
     assert_eq!(rig.send(2, quiet.check()), Routed::Session(quiet.id));
-    let ports: Vec<u16> = std::iter::from_fn(|| rig.endpoint.poll_transmit())
-        .map(|transmit| transmit.destination.port())
-        .collect();
+    let ports = rig.ports_sent_to();
     assert!(ports.len() > 100);
-    assert!(ports[..2].contains(&2), "the quiet one spoke as number {:?}", &ports[..9]);
+    let place = ports.iter().position(|port| *port == 2);
+    assert_eq!(place, Some(Endpoint::TURN_DATAGRAMS_MAX), "the quiet one waits for one turn");
+}
+
+#[test]
+fn a_session_that_speaks_in_anothers_turn_waits_for_the_rest_of_that_turn_only() {
+    for given in 1..Endpoint::TURN_DATAGRAMS_MAX {
+        let mut rig = Rig::new();
+        let (loud, quiet) = (rig.connected(1), rig.connected(2));
+        rig.drain();
+        for _ in 0..50 {
+            assert_eq!(rig.send(1, loud.check()), Routed::Session(loud.id));
+        }
+        for _ in 0..given {
+            assert_eq!(rig.endpoint.poll_transmit().unwrap().destination.port(), 1);
+        }
+        // The loud one is touched as well: that gives it no second turn in front of the other.
+        assert_eq!(rig.send(1, loud.check()), Routed::Session(loud.id));
+        assert_eq!(rig.send(2, quiet.check()), Routed::Session(quiet.id));
+        let place = rig.ports_sent_to().iter().position(|port| *port == 2);
+        assert_eq!(place, Some(Endpoint::TURN_DATAGRAMS_MAX - given), "after {given} of a turn");
+    }
+}
+
+#[test]
+fn two_sessions_that_send_much_at_once_give_neighbours_of_a_turns_length() {
+    let mut rig = Rig::new();
+    let callers = [rig.connected(1), rig.connected(2)];
+    rig.drain();
+    for (port, caller) in (1..).zip(&callers) {
+        for _ in 0..64 {
+            assert_eq!(rig.send(port, caller.check()), Routed::Session(caller.id));
+        }
+    }
+    let ports = rig.ports_sent_to();
+    let runs: Vec<usize> = ports.chunk_by(|one, next| one == next).map(<[u16]>::len).collect();
+    assert_eq!(runs, [Endpoint::TURN_DATAGRAMS_MAX; 16]);
 }
 
 #[test]

@@ -80,6 +80,21 @@ fn a_request_for_another_endpoint_is_handed_back_and_changes_no_binding() {
 }
 
 #[test]
+fn an_address_is_bound_from_its_first_verified_request_until_its_session_ends() {
+    let mut rig = Rig::new();
+    let caller = rig.call();
+    let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
+    assert_eq!(rig.send(1, check(&caller.ufrag, "another password")), Routed::Refused);
+    assert!(!rig.endpoint.is_bound(TransportId(0), source(1)));
+    assert_eq!(rig.send(1, caller.check()), Routed::Session(caller.id));
+    assert!(rig.endpoint.is_bound(TransportId(0), source(1)));
+    assert!(!rig.endpoint.is_bound(TransportId(0), source(2)));
+    assert!(!rig.endpoint.is_bound(TransportId(1), source(1)));
+    rig.hang_up(&caller);
+    assert!(!rig.endpoint.is_bound(TransportId(0), source(1)));
+}
+
+#[test]
 fn a_bound_address_is_not_taken_by_a_request_without_the_password() {
     let mut rig = Rig::new();
     let (victim, attacker) = (rig.connected(1), rig.connected(2));

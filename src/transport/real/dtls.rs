@@ -126,10 +126,54 @@ fn instance(
         DtlsVersion::Auto => dimpl::Dtls::new_auto(config, cert, now),
         _ => return Err(CryptoError::Other(format!("unknown DTLS version {version}"))),
     };
-    Ok(Box::new(Instance(dtls)))
+    Ok(Box::new(Instance { dtls, inits: Inits::default() }))
 }
 
-struct Instance(dimpl::Dtls);
+struct Instance {
+    dtls: dimpl::Dtls,
+    inits: Inits,
+}
+
+/// Which INIT chunks the engine is shown. One too many ends its association, and with it the
+/// call: a resent one that comes late, or that of a peer which offered to do without (`snap`) and
+/// then shakes hands all the same. Such a peer is left without a channel, not without the call;
+/// and however many it sends, the engine remembers two.
+#[derive(Debug, Default)]
+struct Inits {
+    /// An INIT was shown to the engine, and it has not answered.
+    is_unanswered: bool,
+    /// The engine has confirmed the peer's handshake.
+    is_established: bool,
+}
+
+impl Inits {
+    /// Whether the engine is to see what the peer sent.
+    fn passes(&mut self, received: &[u8]) -> bool {
+        if first_chunk(received) != Some(INIT) {
+            return true;
+        }
+        !self.is_established && !std::mem::replace(&mut self.is_unanswered, true)
+    }
+
+    /// The engine sends this.
+    fn note_sent(&mut self, sent: &[u8]) {
+        match first_chunk(sent) {
+            Some(INIT_ACK) => self.is_unanswered = false,
+            Some(COOKIE_ACK) => self.is_established = true,
+            _ => {}
+        }
+    }
+}
+
+/// Chunk types of RFC 9260 section 3.2.
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const COOKIE_ACK: u8 = 11;
+
+/// The type of an SCTP packet's first chunk, behind the common header of 12 bytes.
+fn first_chunk(packet: &[u8]) -> Option<u8> {
+    packet.get(12).copied()
+}
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,23 +183,34 @@ impl fmt::Debug for Instance {
 
 impl DtlsInstance for Instance {
     fn set_active(&mut self, active: bool) {
-        self.0.set_active(active);
+        self.dtls.set_active(active);
     }
 
     fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DtlsImplError> {
-        self.0.handle_packet(packet)
+        self.dtls.handle_packet(packet)
     }
 
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
-        self.0.poll_output(buf)
+        match self.dtls.poll_output(buf) {
+            // An empty packet: the engine drops it, and goes on polling.
+            DtlsOutput::ApplicationData(data) if !self.inits.passes(data) => {
+                DtlsOutput::ApplicationData(&[])
+            }
+            DtlsOutput::Connected => {
+                tracing::debug!(version = ?self.dtls.protocol_version(), "DTLS is done");
+                DtlsOutput::Connected
+            }
+            output => output,
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), DtlsImplError> {
-        self.0.handle_timeout(now)
+        self.dtls.handle_timeout(now)
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
-        match self.0.send_application_data(data) {
+        self.inits.note_sent(data);
+        match self.dtls.send_application_data(data) {
             // SCTP is not told of close_notify and may have an acknowledgement due at the same
             // instant: as an error it would turn the peer's goodbye into a fault of the engine.
             Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
@@ -164,23 +219,23 @@ impl DtlsInstance for Instance {
     }
 
     fn is_active(&self) -> bool {
-        self.0.is_active()
+        self.dtls.is_active()
     }
 
     fn protocol_version(&self) -> Option<ProtocolVersion> {
-        self.0.protocol_version()
+        self.dtls.protocol_version()
     }
 
     fn is_closing(&self) -> bool {
-        self.0.is_closing()
+        self.dtls.is_closing()
     }
 
     fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.dtls.is_closed()
     }
 
     fn close(&mut self) -> Result<(), DtlsImplError> {
-        self.0.close()
+        self.dtls.close()
     }
 }
 
@@ -195,5 +250,26 @@ mod tests {
         let other = shared_config(1200).unwrap();
         assert_eq!((one.mtu(), other.mtu()), (1150, 1200));
         assert_eq!(one.rng_seed(), None, "nobody shares a seed");
+    }
+
+    fn packet(chunk: u8) -> [u8; 16] {
+        let mut packet = [0; 16];
+        packet[12] = chunk;
+        packet
+    }
+
+    #[test]
+    fn an_init_passes_when_the_one_before_was_answered_and_never_once_a_call_runs() {
+        let mut inits = Inits::default();
+        assert!(inits.passes(&packet(INIT)) && !inits.passes(&packet(INIT)));
+        inits.note_sent(&packet(INIT_ACK));
+        assert!(inits.passes(&packet(INIT)), "its answer was lost");
+        inits.note_sent(&packet(INIT_ACK));
+        inits.note_sent(&packet(COOKIE_ACK));
+        assert!(!inits.passes(&packet(INIT)));
+        for other in [0, 3, INIT_ACK, 10] {
+            assert!(inits.passes(&packet(other)));
+        }
+        assert!(inits.passes(&[]) && inits.passes(&[INIT; 12]), "no chunk");
     }
 }

@@ -20,7 +20,7 @@ use super::rng::Entered;
 use super::sdp;
 use crate::offer::LineKind;
 use crate::transport::{Certificate, IceCredentials, NegotiatedLine};
-use crate::{Config, LocalCandidate, MediaKind, NegotiateError, Offer};
+use crate::{Config, DtlsVersions, LocalCandidate, MediaKind, NegotiateError, Offer};
 
 /// Offers that are kept to bring a shadow to the live engine's state: the first, and each that
 /// changed the number or the names of the lines. A call adds a camera, a screen, removes them
@@ -60,7 +60,10 @@ const MESSAGE_MAX: u32 = 256 * 1024;
 pub(super) struct Settings {
     mtu: usize,
     stats_interval: Option<Duration>,
+    dtls: DtlsVersion,
     seeded_dtls: bool,
+    /// Whether a peer that offers `a=sctp-init` is answered with ours.
+    pub(super) snap: bool,
     certificate: Arc<DtlsCert>,
 }
 
@@ -73,7 +76,12 @@ impl Settings {
         Settings {
             mtu: config.mtu,
             stats_interval: config.stats_interval,
+            dtls: match config.dtls {
+                DtlsVersions::Auto => DtlsVersion::Auto,
+                DtlsVersions::V12 => DtlsVersion::Dtls12,
+            },
             seeded_dtls: config.dangerous.seeded_dtls,
+            snap: config.snap,
             certificate: Arc::new(certificate),
         }
     }
@@ -103,8 +111,7 @@ impl Settings {
             .set_local_ice_credentials(creds(credentials))
             .set_crypto_provider(Arc::new(dtls::crypto_provider(seeded)))
             .set_dtls_cert(DtlsCert::clone(&self.certificate))
-            // A client of DTLS 1.3 saves a round trip; the first ClientHello decides.
-            .set_dtls_version(DtlsVersion::Auto)
+            .set_dtls_version(self.dtls)
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
@@ -130,9 +137,9 @@ pub(super) fn creds(credentials: &IceCredentials) -> IceCreds {
     IceCreds { ufrag: credentials.ufrag.clone(), pass: credentials.pwd.clone() }
 }
 
-/// An offer in the engine's own form.
-pub(super) fn parse(offer: &Offer) -> Result<SdpOffer, NegotiateError> {
-    SdpOffer::from_sdp_string(&sdp::for_engine(offer))
+/// An offer in the engine's own form, with this `a=sctp-init`.
+pub(super) fn parse(offer: &Offer, sctp_init: Option<&str>) -> Result<SdpOffer, NegotiateError> {
+    SdpOffer::from_sdp_string(&sdp::for_engine(offer, sctp_init))
         .map_err(|error| NegotiateError::InvalidSdp { reason: one_line(&error.to_string()) })
 }
 
@@ -169,21 +176,23 @@ impl History {
         self.0.push(offer.clone());
     }
 
-    /// Whether an engine that knows these offers would take this one.
+    /// Whether an engine that knows these offers, with the `a=sctp-init` that was agreed, would
+    /// take this one with its own.
     pub(super) fn allows(
         &self,
         settings: &Settings,
         credentials: &IceCredentials,
-        offer: &Offer,
+        agreed_init: Option<&str>,
+        (offer, init): (&Offer, Option<&str>),
         now: Instant,
     ) -> Result<(), NegotiateError> {
         let mut shadow = settings.build(credentials, false, now);
         for known in &self.0 {
             // What the live engine took may be refused here once the history has lost a step.
-            let Ok(parsed) = parse(known) else { continue };
+            let Ok(parsed) = parse(known, agreed_init) else { continue };
             let _ = shadow.sdp_api().accept_offer(parsed);
         }
-        let parsed = parse(offer)?;
+        let parsed = parse(offer, init)?;
         shadow.sdp_api().accept_offer(parsed).map_err(|error| refused(&error))?;
         usable(&lines(&mut shadow, settings, offer, &[], None).0)
     }

@@ -4,6 +4,7 @@
 //! changes from run to run, or writes what RFC 8829 does not, the text is put right here, line by
 //! line. Nothing here understands codecs.
 
+use super::snap;
 use crate::offer::{Direction, LineKind};
 use crate::{NegotiateError, Offer, RemoteCandidate, UdpCandidate};
 
@@ -18,9 +19,9 @@ const TRANSPORT_CC: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// The lines of one m-section, or of the part before the first.
-type Section<'a> = Vec<&'a str>;
+pub(super) type Section<'a> = Vec<&'a str>;
 
-fn sections(sdp: &str) -> (Section<'_>, Vec<Section<'_>>) {
+pub(super) fn sections(sdp: &str) -> (Section<'_>, Vec<Section<'_>>) {
     let mut session = Vec::new();
     let mut media: Vec<Section<'_>> = Vec::new();
     for line in sdp.lines().filter(|line| !line.is_empty()) {
@@ -68,7 +69,8 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 ///   its first 300 kbit/s.
 /// - A missing direction is `sendrecv` (RFC 8866 section 6.7), a missing group of one section that
 ///   section: the engine wants both to be written, small devices leave them out.
-pub(super) fn for_engine(offer: &Offer) -> String {
+/// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
+pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
     let (session, media) = sections(offer.sdp());
     let kept = |mid: &&str| {
         !offer.media().iter().any(|line| line.kind == LineKind::Other && line.mid == **mid)
@@ -79,16 +81,21 @@ pub(super) fn for_engine(offer: &Offer) -> String {
         if line.starts_with("a=group:BUNDLE") {
             let mids: Vec<&str> = group.iter().flatten().copied().filter(kept).collect();
             push(&mut text, &format!("a=group:BUNDLE {}", mids.join(" ")));
-        } else if !is_candidate(line) {
+        } else if !is_left_out(line) {
             push(&mut text, line);
         }
     }
     if let ([only], None) = (offer.media(), &group) {
         push(&mut text, &format!("a=group:BUNDLE {}", only.mid));
     }
-    for (line, section) in offer.media().iter().zip(&media) {
+    let channels = offer.media().iter().position(|line| line.kind == LineKind::Application);
+    let snapped = snap::section(offer).or(channels);
+    for (index, (line, section)) in offer.media().iter().zip(&media).enumerate() {
         if line.kind != LineKind::Other {
             media_for_engine(&mut text, line.kind, line.direction, section);
+        }
+        if let Some(init) = sctp_init.filter(|_| snapped == Some(index)) {
+            push(&mut text, &format!("{}{init}", snap::ATTRIBUTE));
         }
     }
     text
@@ -104,7 +111,7 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
         if index == 0 && !formats.is_empty() {
             let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
             push(text, &format!("{} {}", words.join(" "), formats.join(" ")));
-        } else if !is_candidate(line) && !for_video_only && is_about(line, &formats) {
+        } else if !is_left_out(line) && !for_video_only && is_about(line, &formats) {
             push(text, line);
         }
     }
@@ -156,6 +163,10 @@ fn is_about(line: &str, formats: &[&str]) -> bool {
     formats.is_empty() || format == "*" || formats.contains(&format)
 }
 
+fn is_left_out(line: &str) -> bool {
+    is_candidate(line) || snap::value(line).is_some()
+}
+
 fn is_candidate(line: &str) -> bool {
     line.starts_with("a=candidate:") || line == "a=end-of-candidates"
 }
@@ -191,6 +202,8 @@ pub(super) struct Ours<'a> {
     pub(super) candidates: &'a [String],
     /// By line of the offer: refused or stopped.
     pub(super) rejected: &'a [bool],
+    /// Whether the peer has asked, in this offer, for our `a=sctp-init`.
+    pub(super) tells_sctp_init: bool,
 }
 
 /// The answer as the peer is to read it.
@@ -244,7 +257,7 @@ fn section_answer(text: &mut String, section: &[&str], ours: &Ours<'_>) {
             push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
         } else if line.starts_with("a=ice-pwd:") {
             push(text, &format!("a=ice-pwd:{}", ours.pwd));
-        } else if !is_candidate(line) {
+        } else if !is_candidate(line) && (ours.tells_sctp_init || snap::value(line).is_none()) {
             push(text, line);
         }
     }

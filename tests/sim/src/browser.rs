@@ -25,6 +25,24 @@ impl Kind {
     pub const ALL: [Kind; 2] = [Kind::Real, Kind::Scripted];
 }
 
+/// Which versions of DTLS a browser speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dtls {
+    /// 1.2 alone: what most of them speak today.
+    #[default]
+    V12,
+    /// 1.3 alone.
+    V13,
+    /// Both: its hello offers 1.3, and the bot decides.
+    Auto,
+}
+
+impl Dtls {
+    /// All of them.
+    pub const ALL: [Dtls; 3] = [Dtls::V12, Dtls::V13, Dtls::Auto];
+}
+
 /// What a browser is like.
 #[derive(Clone, Debug)]
 pub struct BrowserConfig {
@@ -46,6 +64,10 @@ pub struct BrowserConfig {
     pub chatters: bool,
     /// The longest datagram that it sends, in bytes.
     pub mtu: usize,
+    /// Which DTLS it speaks, on the real wire.
+    pub dtls: Dtls,
+    /// Whether it offers to leave out the SCTP handshake (SNAP, `a=sctp-init`), on the real wire.
+    pub snap: bool,
 }
 
 impl BrowserConfig {
@@ -62,6 +84,8 @@ impl BrowserConfig {
             channel: Some("chat".to_owned()),
             chatters: true,
             mtu: 1150,
+            dtls: Dtls::V12,
+            snap: false,
         }
     }
 }

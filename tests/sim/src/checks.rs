@@ -8,10 +8,6 @@ use smallrtc::{Event, Transmit};
 
 use crate::setup::BOT_TRANSPORT;
 
-/// The absolute limit of a datagram, whatever the configuration: IPv6's least MTU of 1280 bytes
-/// less headers, and some for tunnels.
-const DATAGRAM_LEN_MAX: usize = 1200;
-
 /// Bytes that one session may hand out between two drains: its transmit limit is 256 KiB, and
 /// handshake flights, which are never dropped, come on top.
 const DRAIN_BYTES_MAX: usize = 256 * 1024 + 64 * 1024;
@@ -89,7 +85,7 @@ impl Checks {
     /// When it is too long, too much, empty, or goes where nobody asked for it.
     pub fn transmit(&mut self, transmit: &Transmit) {
         let len = transmit.payload.len();
-        let limit = self.mtu.min(DATAGRAM_LEN_MAX);
+        let limit = self.mtu;
         assert!((1..=limit).contains(&len), "a datagram of {len} bytes, the limit is {limit}");
         let Transmit { source, destination, .. } = *transmit;
         assert!(self.local.contains(&source), "sent from {source}, which is not ours");

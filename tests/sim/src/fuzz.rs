@@ -7,12 +7,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use smallrtc::record::{Log, replay};
 use smallrtc::scripted::{Chunk, Content, Frame, stun};
-use smallrtc::signaling::{Reply, Request, Signaling};
+use smallrtc::signaling::{Reply, Request, Signaling, named_call};
 use smallrtc::{
     Answer, AudioFrame, CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Message,
-    Offer, RemoteCandidate, Seed, Session, TrackId, TransportId,
+    Offer, RemoteCandidate, Seed, Session, TrackId, TransportId, Ufrag,
 };
+
+use crate::replays::Replays;
 
 /// An offer as Chromium makes it: audio, a camera and a data channel.
 pub const OFFER: &str = include_str!("fixtures/offer.sdp");
@@ -98,7 +101,7 @@ pub fn datagrams(data: &[u8]) {
 /// message says that the peer leaves.
 pub fn message(data: &[u8]) {
     for content in [Content::Text, Content::Binary] {
-        let (mut session, now) = connected();
+        let (mut session, now) = connected(None);
         let chunk = Chunk { number: 1, channel: 1, content, data };
         let mut bytes = smallrtc::scripted::datagram();
         Frame::Chunk(chunk).encode(&mut bytes);
@@ -117,6 +120,8 @@ pub fn signaling(data: &[u8]) {
     let mut signaling = Signaling::new(Seed::from_number(4));
     for method in ["POST", "PATCH", "GET"] {
         let request = Request { method, path: "/api/offer", body: data };
+        let named = named_call(request);
+        assert!(named.is_none_or(|named| named.shard < Ufrag::NODES), "a shard that cannot be");
         match signaling.handle(&mut endpoint, request, now) {
             Reply::Now(response) => {
                 let json: Result<serde_json::Value, _> = serde_json::from_str(&response.body);
@@ -128,12 +133,21 @@ pub fn signaling(data: &[u8]) {
         }
     }
     assert!(endpoint.len() <= 1, "one request makes at most one session");
+    for id in endpoint.session_ids() {
+        let name = signaling.pc_id_of(id).expect("each session has a name");
+        let body = format!(r#"{{"pc_id":"{name}"}}"#);
+        let request = Request { method: "PATCH", path: "/api/offer", body: body.as_bytes() };
+        assert_eq!(named_call(request).map(|named| named.shard), Some(endpoint.place().1));
+    }
 }
 
 /// A session over the scripted transport under an arbitrary script: commands, datagrams and
-/// time. After it, silence: the session ends, once, within its bounds.
+/// time. After it, silence: the session ends, once, within its bounds. It is recorded, and the log
+/// replays identical.
 pub fn scripted(data: &[u8]) {
-    let (mut session, mut now) = connected();
+    // Dropped after the session, which ends its log.
+    let replays = Replays::default();
+    let (mut session, mut now) = connected(Some((&replays, data.len() as u64)));
     let mut closed = 0;
     let mut script = Script(data);
     for _ in 0..STEPS_MAX {
@@ -194,10 +208,27 @@ fn drain(session: &mut Session) -> Vec<CloseReason> {
     reasons
 }
 
+/// The log of a call: it is read and shown up to its damage, and what can be read is replayed.
+/// Under a fuzzer the checks of records count for nothing, so that changed ones are read as well.
+pub fn log(data: &[u8]) {
+    let Ok(log) = Log::read(data) else { return };
+    let lines = log.timeline().count();
+    assert!(lines >= log.calls());
+    if let Ok(replay) = replay(&log, crate::start()) {
+        assert!(replay.calls <= log.calls() as u64);
+        assert!(replay.is_identical() || !replay.to_string().is_empty());
+    }
+}
+
 /// A session over the scripted transport, connected, started, with an open channel.
-fn connected() -> (Session, Instant) {
+fn connected(replays: Option<(&Replays, u64)>) -> (Session, Instant) {
     let now = origin();
-    let mut session = Session::new(config(true), Seed::from_number(5), now);
+    let config = config(true);
+    let config = match replays {
+        Some((replays, seed)) => replays.record(Config::clone(&config), seed).shared(),
+        None => config,
+    };
+    let mut session = Session::new(config, Seed::from_number(5), now);
     session.add_local_candidate(local(), now).expect("the first address is taken");
     let answer = session.accept_offer(&offer(), now).expect("the fixture is accepted");
     session.start(now);

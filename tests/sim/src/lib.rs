@@ -3,7 +3,8 @@
 //! A [`Pair`] is one session and one [`Browser`], a [`World`] is an endpoint and many of them.
 //! Time jumps from one wake-up to the next, so an hour of call takes as long as its work does.
 //! While they run, the pump checks what always holds, on every datagram and every event: sizes,
-//! addresses, time, the life cycle, that nothing spins ([`Checks`]).
+//! addresses, time, the life cycle, that nothing spins ([`Checks`]). Every session is recorded, and
+//! when a pair or a world ends each log must replay identical ([`smallrtc::record`]).
 //!
 //! A browser is either a plain `str0m` engine that behaves like Pipecat's JavaScript client, or
 //! the same behaviour over [`smallrtc::scripted`]'s plain wire, a hundred times cheaper: see
@@ -32,12 +33,13 @@ pub mod fuzz;
 mod link;
 mod pair;
 mod peer;
+mod replays;
 mod seed;
 mod setup;
 mod trace;
 mod world;
 
-pub use browser::{Browser, BrowserConfig, BrowserEvent, Kind};
+pub use browser::{Browser, BrowserConfig, BrowserEvent, Dtls, Kind};
 pub use checks::Checks;
 pub use link::{Link, LinkConfig, Packet};
 pub use pair::Pair;

@@ -9,6 +9,7 @@ use smallrtc::{
     Message, NegotiateError, Offer, Seed, SendError, Session, Transmit,
 };
 
+use crate::replays::Replays;
 use crate::setup::BOT_TRANSPORT;
 use crate::{Browser, BrowserEvent, Checks, Link, Packet, Setup, Trace, bot_address, start};
 
@@ -42,6 +43,8 @@ pub struct Pair {
     browser_events: Vec<(Duration, BrowserEvent)>,
     transmits: Vec<(Duration, Transmit)>,
     keeps_transmits: bool,
+    /// Dropped after the session, which ends its log.
+    replays: Option<Replays>,
 }
 
 impl Pair {
@@ -49,7 +52,12 @@ impl Pair {
     #[must_use]
     pub fn new(setup: Setup) -> Pair {
         let now = start();
-        let mut session = Session::new(setup.config.shared(), Seed::from_number(setup.seed), now);
+        let replays = setup.records.then(Replays::default);
+        let config = match &replays {
+            Some(replays) => replays.record(setup.config, setup.seed),
+            None => setup.config,
+        };
+        let mut session = Session::new(config.shared(), Seed::from_number(setup.seed), now);
         let local = match setup.advertised {
             Some(advertised) => LocalCandidate::mapped(BOT_TRANSPORT, advertised, bot_address()),
             None => LocalCandidate::host(BOT_TRANSPORT, bot_address()),
@@ -76,6 +84,7 @@ impl Pair {
             browser_events: Vec::new(),
             transmits: Vec::new(),
             keeps_transmits: false,
+            replays,
         }
     }
 
@@ -159,6 +168,13 @@ impl Pair {
     /// What was kept, with the time since the beginning.
     pub fn transmits(&self) -> &[(Duration, Transmit)] {
         &self.transmits
+    }
+
+    /// The session's log as far as it was handed over; all of it but the last second.
+    #[must_use]
+    pub fn log(&self) -> Vec<u8> {
+        let logs = self.replays.as_ref().map_or_else(Vec::new, Replays::logs);
+        logs.into_iter().next().map_or_else(Vec::new, |(_, bytes)| bytes)
     }
 
     /// Forgets the events and datagrams so far.

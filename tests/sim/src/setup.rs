@@ -56,6 +56,8 @@ pub struct Setup {
     pub dawdles: bool,
     /// Whether a trace is kept.
     pub traces: bool,
+    /// Whether sessions are recorded, and the logs replayed at the end.
+    pub records: bool,
 }
 
 impl Setup {
@@ -81,6 +83,7 @@ impl Setup {
             shuffles: false,
             dawdles: false,
             traces: true,
+            records: true,
         }
     }
 
@@ -133,6 +136,13 @@ impl Setup {
     #[must_use]
     pub fn untraced(mut self) -> Setup {
         self.traces = false;
+        self
+    }
+
+    /// Records nothing, for figures of speed and memory.
+    #[must_use]
+    pub fn unrecorded(mut self) -> Setup {
+        self.records = false;
         self
     }
 }

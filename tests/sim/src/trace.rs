@@ -105,7 +105,9 @@ pub fn kind_of(payload: &[u8]) -> String {
         [1, 1, ..] => "stun-response",
         [0..=3, ..] => "stun",
         [23, ..] => "dtls",
-        // DTLS 1.3 does not tell the handshake from data.
+        // DTLS 1.3 hides what a record holds, but not its epoch: 2 is the handshake's, from 3 on
+        // there is data (RFC 9147 sections 4 and 6.1). Keys are never changed in a simulation.
+        [32..=63, ..] if payload[0] & 3 == 3 => "dtls",
         [20..=63, ..] => "handshake",
         [128..=191, 192..=223, ..] => "srtcp",
         [128..=191, ..] => "srtp",
@@ -156,6 +158,8 @@ mod tests {
             (&[1, 1, 0, 0], "stun-response"),
             (&[22, 254, 253], "handshake"),
             (&[23, 254, 253], "dtls"),
+            (&[0b0010_1110], "handshake"),
+            (&[0b0010_1111], "dtls"),
             (&[0x90, 111], "srtp"),
             (&[0x81, 200], "srtcp"),
             (&[255], "other"),

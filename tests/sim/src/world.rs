@@ -9,6 +9,7 @@ use smallrtc::{
     SessionId, Transmit,
 };
 
+use crate::replays::Replays;
 use crate::setup::BOT_TRANSPORT;
 use crate::{
     Browser, BrowserConfig, BrowserEvent, Checks, Link, Packet, Setup, Trace, bot_address, start,
@@ -27,6 +28,8 @@ pub struct World {
     by_address: BTreeMap<SocketAddr, usize>,
     by_session: BTreeMap<SessionId, usize>,
     now: Instant,
+    /// Dropped after the sessions, which end their logs.
+    replays: Option<Replays>,
 }
 
 /// A browser with its path to the endpoint and what came of its call.
@@ -78,7 +81,13 @@ impl World {
     #[must_use]
     pub fn new(setup: Setup) -> World {
         let now = start();
-        let config = setup.config.clone().shared();
+        let replays = setup.records.then(Replays::default);
+        let config = setup.config.clone();
+        let config = match &replays {
+            Some(replays) => replays.record(config, setup.seed),
+            None => config,
+        };
+        let config = config.shared();
         let mut endpoint = Endpoint::new(config, Seed::from_number(setup.seed), now);
         endpoint.add_local_candidate(LocalCandidate::host(BOT_TRANSPORT, bot_address()));
         World {
@@ -89,6 +98,7 @@ impl World {
             by_address: BTreeMap::new(),
             by_session: BTreeMap::new(),
             now,
+            replays,
         }
     }
 
@@ -140,6 +150,12 @@ impl World {
     #[must_use]
     pub fn outcome(&self, number: usize) -> &Outcome {
         &self.clients[number].outcome
+    }
+
+    /// The logs of all sessions so far, in the order in which they were made.
+    #[must_use]
+    pub fn logs(&self) -> Vec<(String, Vec<u8>)> {
+        self.replays.as_ref().map_or_else(Vec::new, Replays::logs)
     }
 
     /// What came of every call, in the order of their numbers.

@@ -185,6 +185,24 @@ fn video_passes_both_ways_and_keyframes_are_asked_for_both_ways() {
 }
 
 #[test]
+fn the_datagrams_of_a_picture_are_alike_so_that_they_can_leave_as_one_run() {
+    use smallrtc::{Codec, EncodedFrame, TrackId, Transmit};
+    let mut pair = Pair::new(Setup::new(Kind::Real, 1).browser(|browser| browser.camera = true));
+    pair.connect();
+    pair.drive_for(Duration::from_millis(500));
+    let data = bytes::Bytes::from(vec![7; 50_000]);
+    let encoded = EncodedFrame::new(Codec::Vp8, Duration::ZERO, true, data);
+    pair.session.send_encoded(TrackId(1), encoded, pair.now()).unwrap();
+    let sent: Vec<_> = std::iter::from_fn(|| pair.session.poll_transmit()).collect();
+    let lens: Vec<usize> = sent.iter().map(|transmit| transmit.payload.len()).collect();
+    let (last, others) = lens.split_last().unwrap();
+    assert!(others.len() >= 40 && others.iter().all(|len| *len == lens[0]), "{lens:?}");
+    assert!((1..=lens[0]).contains(last), "{lens:?}");
+    let way = |transmit: &Transmit| (transmit.source, transmit.destination);
+    assert!(sent.iter().all(|transmit| way(transmit) == way(&sent[0])));
+}
+
+#[test]
 fn an_offer_that_cannot_be_answered_leaves_the_session_as_it_was() {
     for kind in Kind::ALL {
         let mut pair = Pair::new(Setup::new(kind, 1));

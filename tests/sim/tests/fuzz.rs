@@ -7,9 +7,10 @@ use smallrtc_sim::fuzz;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
     ("candidate", fuzz::candidate),
     ("datagram", fuzz::datagrams),
+    ("log", fuzz::log),
     ("message", fuzz::message),
     ("offer", fuzz::offer_text),
     ("scripted", fuzz::scripted),

@@ -390,7 +390,7 @@ fn the_engine_reads_only_codecs_that_it_could_use() {
         a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f\r\n\
         a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\na=rtcp-fb:* nack pli\r\n";
     let offer = Offer::parse(&offer).unwrap();
-    let read = crate::transport::real::sdp::for_engine(&offer);
+    let read = crate::transport::real::sdp::for_engine(&offer, None);
     assert_eq!(
         lines_with(&read, "m="),
         ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",]

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
-use str0m::config::DtlsCert;
+use str0m::config::{DtlsCert, DtlsVersion};
 use str0m::format::Codec;
 use str0m::media::{Direction, Frequency, KeyframeRequestKind, MediaKind, MediaTime, Mid};
 use str0m::net::{DatagramRecv, Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
 use super::{Peer, dtls};
-use crate::{BrowserConfig, BrowserEvent, Packet};
+use crate::{BrowserConfig, BrowserEvent, Dtls, Packet};
 
 /// Engine timeouts further away than this mean never.
 const NEVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
@@ -299,6 +299,12 @@ impl Peer for Real {
 fn engine(config: &BrowserConfig, now: Instant) -> Rtc {
     let rtc = RtcConfig::new()
         .set_crypto_provider(Arc::new(dtls::crypto_provider()))
+        .set_dtls_version(match config.dtls {
+            Dtls::V12 => DtlsVersion::Dtls12,
+            Dtls::V13 => DtlsVersion::Dtls13,
+            Dtls::Auto => DtlsVersion::Auto,
+        })
+        .set_snap_enabled(config.snap)
         .set_dtls_cert(DtlsCert {
             certificate: include_bytes!("../../fixtures/page.cert.der").to_vec(),
             private_key: include_bytes!("../../fixtures/page.key.der").to_vec(),

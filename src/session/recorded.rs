@@ -1,0 +1,60 @@
+//! What a session tells its log: each public call before it does anything, and what it gave.
+//!
+//! Without a log it is the check of one `Option` for each. Calls that change nothing are not told:
+//! polls that give nothing, figures, names.
+
+use std::time::Instant;
+
+use super::Session;
+use crate::audio::AudioCodec;
+use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::config::{AudioIn, AudioOut};
+use crate::record::{Call, Recorder, Routing, Value};
+
+impl Session {
+    /// A call begins. To be told before time is taken from it.
+    pub(super) fn note(&mut self, now: Instant, call: impl FnOnce(&mut Recorder) -> Call) {
+        if let Some(tape) = &self.tape {
+            tape.call(call, self.poll_timeout(), self.last_now.max(now));
+        }
+    }
+
+    /// A poll begins, if it will give something.
+    pub(super) fn note_if(&mut self, gives: impl FnOnce(&Session) -> bool, call: Call) {
+        if self.tape.is_some() && gives(self) {
+            self.note(self.last_now, |_| call);
+        }
+    }
+
+    /// What the call gave.
+    pub(super) fn noted(&self, value: impl FnOnce(&mut Recorder) -> Value) {
+        if let Some(tape) = &self.tape {
+            tape.returned(value);
+        }
+    }
+
+    /// The endpoint decided something about this session.
+    pub(crate) fn note_routing(&self, routing: impl FnOnce() -> Routing, now: Instant) {
+        if let Some(tape) = &self.tape {
+            tape.routing(routing(), self.poll_timeout(), self.last_now.max(now));
+        }
+    }
+
+    pub(super) fn has_transmit(&self) -> bool {
+        self.transport.has_transmit()
+    }
+
+    pub(super) fn encoder(&self, codec: AudioCodec, config: AudioOut) -> Box<dyn AudioEncoder> {
+        match &self.tape {
+            None => codec.encoder(config),
+            Some(tape) => tape.encoder(codec, config),
+        }
+    }
+
+    pub(super) fn decoder(&self, codec: AudioCodec, config: AudioIn) -> Box<dyn AudioDecoder> {
+        match &self.tape {
+            None => codec.decoder(config),
+            Some(tape) => tape.decoder(codec, config),
+        }
+    }
+}
