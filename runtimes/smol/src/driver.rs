@@ -11,34 +11,33 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::Add;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use async_channel::Receiver;
-use async_io::{Async, Timer};
-use futures_lite::{FutureExt, Stream, future};
+use async_io::Async;
+use futures_lite::future;
 use smallrtc::{Config, LocalCandidate, Seed, TransportId};
-use smallrtc_udp::{RECEIVE_BUDGET, Socket, SocketStats, interface_addresses};
+use smallrtc_udp::{
+    RECEIVE_BUDGET, Sent, Socket, SocketStats, interface_addresses, send_all, shard_address,
+    shard_configs,
+};
 use tracing::info;
 
+use crate::alarm::Alarm;
+use crate::crew::{Driver, Watch};
 use crate::link::Caller;
 use crate::machine::{Machine, Step};
+use crate::reply::Queue;
 use crate::{Handle, Options};
 
-/// Datagrams sent in one turn. What a turn makes is bounded by the budgets of what it takes in and
-/// of the calls that are due, but a thousand calls that are due at once are more than sockets and
-/// other tasks should wait for.
-pub const SEND_BUDGET: usize = 512;
-
-/// Moves datagrams and time. Spawn [`Driver::run`]; when it is dropped every call ends, at once and
-/// without a goodbye: use `Handle::close` before.
+/// One endpoint and its sockets: a part of a [`Driver`] that was
+/// [taken apart](Driver::into_shards), to be run on a thread of one's own choice.
 #[derive(Debug)]
-#[must_use = "drivers must be spawned for I/O to occur"]
-pub struct Driver {
+#[must_use = "shards must be run for I/O to occur"]
+pub struct Shard {
     machine: Machine,
     ports: Vec<Port>,
     alarm: Alarm,
@@ -65,36 +64,61 @@ pub struct Driver {
 /// ```
 ///
 /// # Errors
-/// What the operating system says of a socket, its address, the interfaces or its randomness.
+/// What the operating system says of a socket, its address, the timer, the interfaces or its
+/// randomness. `InvalidInput`: a number of shards that is not possible, or one whose ports do not
+/// fit.
 pub fn bind(config: Config, options: Options) -> io::Result<(Driver, Handle)> {
-    let seed = match options.seed {
-        Some(seed) => seed,
+    let seed = match &options.seed {
+        Some(seed) => seed.clone(),
         None => system_seed()?,
     };
+    // Before a thousand sockets are opened for a number that was mistyped.
+    shard_configs(&config, options.shards)?;
+    let ports = (0..options.shards).map(|index| bind_shard(index, &options));
+    let ports: Vec<Vec<Port>> = ports.collect::<io::Result<_>>()?;
+    let interfaces = interface_addresses()?;
+    let candidates: Vec<Vec<LocalCandidate>> =
+        ports.iter().map(|ports| candidates(ports, &interfaces, &options.advertise)).collect();
+    let (machines, handle) = Machine::shards(&config, &seed, &candidates, Instant::now())?;
+    let addresses = ports.iter().flatten().map(|port| port.socket.local_address()).collect();
+    let shard = |(machine, ports)| io::Result::Ok(Shard { machine, ports, alarm: Alarm::new()? });
+    let shards = machines.into_iter().zip(ports).map(shard).collect::<io::Result<_>>()?;
+    Ok((Driver::new(shards), handle.at(addresses)))
+}
+
+fn bind_shard(index: u16, options: &Options) -> io::Result<Vec<Port>> {
     let wildcard = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))];
     let wanted = if options.udp.is_empty() { &wildcard[..] } else { &options.udp };
-    let ports = (0..).map(TransportId).zip(wanted).map(|(id, address)| Port::bind(id, *address));
-    let ports: Vec<Port> = ports.collect::<io::Result<_>>()?;
-    let interfaces = interface_addresses()?;
-    let candidates: Vec<LocalCandidate> = ports
-        .iter()
-        .flat_map(|port| port.socket.candidates(&interfaces, &options.advertise))
-        .collect();
+    let ports = (0..).map(TransportId).zip(wanted).map(|(id, address)| {
+        let address = shard_address(*address, index, options.shards)?;
+        Port::bind(id, address)
+    });
+    ports.collect()
+}
+
+fn candidates(ports: &[Port], interfaces: &[IpAddr], advertise: &[IpAddr]) -> Vec<LocalCandidate> {
+    let candidates: Vec<LocalCandidate> =
+        ports.iter().flat_map(|port| port.socket.candidates(interfaces, advertise)).collect();
     for candidate in &candidates {
         info!(address = %candidate.advertised(), base = %candidate.base(), "candidate");
     }
-    let (machine, handle) = Machine::new(config.shared(), &seed, &candidates, Instant::now());
-    let addresses = ports.iter().map(|port| port.socket.local_address()).collect();
-    Ok((Driver { machine, ports, alarm: Alarm::new() }, handle.at(addresses)))
+    candidates
 }
 
-impl Driver {
+impl Shard {
+    /// Its number (`Config::place`).
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.machine.shard()
+    }
+
     /// Runs until `Handle::close` has ended, or until every handle is gone and every call has
-    /// ended. The future is `Send`.
+    /// ended, those of the other shards too. The future is `Send`.
     ///
     /// # Errors
-    /// A socket that cannot be waited for or received from any more; the calls end then, as
-    /// `CloseReason::Internal`. A send that fails is packet loss and no error.
+    /// A socket or timer that cannot be waited for, or received from, any more; the calls end then,
+    /// as `CloseReason::Internal`, and the other shards go on. A send that fails is packet loss and
+    /// no error.
     pub async fn run(mut self) -> io::Result<()> {
         let ended = self.turns().await;
         if ended.is_err() {
@@ -103,11 +127,27 @@ impl Driver {
         ended
     }
 
+    /// Runs, but no longer than the watch: its calls end as `CloseReason::Internal` when another
+    /// shard has failed.
+    pub(crate) async fn run_with(mut self, watch: Watch) -> io::Result<()> {
+        let turns = async { Some(self.turns().await) };
+        let ended = future::or(turns, async {
+            watch.over().await;
+            None
+        })
+        .await;
+        if watch.has_failed() || matches!(ended, Some(Err(_))) {
+            self.machine.fail();
+        }
+        ended.unwrap_or(Ok(()))
+    }
+
     async fn turns(&mut self) -> io::Result<()> {
-        let mut bells = pin!(self.machine.bells());
+        let bells = self.machine.bells();
         loop {
             let now = Instant::now();
             let mut more = false;
+            self.machine.take_posts(now);
             for port in &mut self.ports {
                 more |= port.receive(&mut self.machine, now)?;
             }
@@ -116,7 +156,7 @@ impl Driver {
             let sockets = self.ports.iter().map(|port| port.socket.stats());
             self.machine.note_sockets(sockets.fold(SocketStats::default(), SocketStats::add));
             // What was just sent may have been what made the machine due.
-            let deadline = self.machine.poll_timeout();
+            let deadline = self.machine.end_turn(now);
             if self.machine.is_finished() && !more {
                 return Ok(());
             }
@@ -124,13 +164,13 @@ impl Driver {
                 future::yield_now().await;
                 continue;
             }
-            self.alarm.set(deadline);
+            self.alarm.set(deadline)?;
             let (machine, ports, alarm) = (&mut self.machine, &mut self.ports, &mut self.alarm);
             poll_fn(|cx| {
                 // All of them, so that each has this task's waker.
-                let rang = poll_bells(bells.as_mut(), machine, cx);
+                let rang = poll_bells(&bells, machine, cx);
                 let socket = poll_ports(ports, cx)?;
-                let due = alarm.poll(cx);
+                let due = alarm.poll(cx)?;
                 if rang || socket || due { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending }
             })
             .await?;
@@ -142,33 +182,30 @@ impl Driver {
         for port in &mut self.ports {
             port.flush(now);
         }
-        for _ in 0..SEND_BUDGET {
-            let Some(transmit) = self.machine.poll_transmit() else { return false };
-            let port = self.ports.iter_mut().find(|port| {
-                // Today one socket is one transport.
-                port.socket.transport() == transmit.transport
-            });
-            debug_assert!(port.is_some(), "the core sends through what it was told of");
-            if let Some(port) = port {
-                port.socket.send(transmit, now);
-            }
-        }
-        true
+        send_all(&mut self.ports, now, || self.machine.poll_transmit()) == Sent::More
+    }
+}
+
+#[cfg(all(test, unix))]
+impl Shard {
+    /// Puts a socket in place from which nothing can ever be received.
+    pub(crate) fn break_socket(&mut self) -> io::Result<()> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let broken = UdpSocket::from(std::os::fd::OwnedFd::from(listener));
+        let port = self.ports.first_mut().expect("a shard has a socket");
+        port.socket = Socket::adopt(port.socket.transport(), broken)?;
+        Ok(())
     }
 }
 
 /// Takes one bell; the machine takes the others in its next step.
-fn poll_bells(
-    bells: Pin<&mut Receiver<Caller>>,
-    machine: &mut Machine,
-    cx: &mut Context<'_>,
-) -> bool {
-    match bells.poll_next(cx) {
+fn poll_bells(bells: &Queue<Caller>, machine: &mut Machine, cx: &mut Context<'_>) -> bool {
+    match bells.poll_pop(cx) {
         Poll::Ready(Some(caller)) => {
             machine.hear(caller);
             true
         }
-        // The machine holds a sender, so that the channel does not end before it.
+        // The machine does not close it.
         Poll::Ready(None) | Poll::Pending => false,
     }
 }
@@ -233,42 +270,16 @@ impl Port {
     }
 }
 
+impl AsMut<Socket> for Port {
+    fn as_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+}
+
 fn is_ready(polled: Poll<io::Result<()>>) -> io::Result<bool> {
     match polled {
         Poll::Ready(result) => result.map(|()| true),
         Poll::Pending => Ok(false),
-    }
-}
-
-/// One timer for the whole life of the driver, moved only when the deadline moves.
-#[derive(Debug)]
-struct Alarm {
-    timer: Timer,
-    at: Option<Instant>,
-}
-
-impl Alarm {
-    fn new() -> Alarm {
-        Alarm { timer: Timer::never(), at: None }
-    }
-
-    fn set(&mut self, at: Option<Instant>) {
-        if self.at == at {
-            return;
-        }
-        self.at = at;
-        match at {
-            Some(at) => self.timer.set_at(at),
-            None => self.timer.clear(),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let fired = self.timer.poll(cx).is_ready();
-        if fired {
-            self.at = None;
-        }
-        fired
     }
 }
 
@@ -278,10 +289,11 @@ fn system_seed() -> io::Result<Seed> {
     Ok(Seed::new(bytes))
 }
 
-// A driver moves between the threads of an executor, as do the halves of a call.
+// Drivers and shards move between the threads of an executor, as do the halves of a call.
 const _: () = {
     const fn assert_send<T: Send>() {}
     assert_send::<Driver>();
+    assert_send::<Shard>();
     assert_send::<Handle>();
     assert_send::<crate::Peer>();
     assert_send::<crate::PeerSender>();

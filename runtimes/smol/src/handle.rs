@@ -1,21 +1,27 @@
 //! The application's side of a driver.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::ops::Add;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, RecvError, Sender};
 use smallrtc::EndpointStats;
-use smallrtc::signaling::Response;
-use smallrtc_udp::SocketStats;
+use smallrtc::signaling::{Request, Response, named_call};
+use smallrtc_udp::{ForwardStats, Lateness, Placing, SocketStats};
 
 use crate::Peer;
-use crate::link::{Answer, Bell};
+use crate::link::Bell;
+use crate::reply::{self, Answer, Answered};
 
-/// Requests on their way to the machine. More wait in the caller's hands.
+/// Requests on their way to a machine. More wait in the caller's hands.
 pub const REQUESTS_MAX: usize = 64;
 
-/// Calls that nobody accepted yet; one more is closed. 64: a burst of callers that a task which
-/// accepts and spawns takes in its next turn.
+/// Calls of a shard that nobody accepted yet; one more is closed. 64: a burst of callers that a
+/// task which accepts and spawns takes in its next turn.
 pub const BACKLOG_MAX: usize = 64;
 
 /// Speaks to a [`Driver`](crate::Driver): HTTP requests in, calls out. Cheap to clone; the driver
@@ -28,6 +34,17 @@ pub struct Handle {
 
 #[derive(Debug)]
 struct Inner {
+    /// The number of the first shard; the others follow.
+    first: u16,
+    shards: Vec<Line>,
+    placing: Placing,
+    /// The shard whose calls are looked at first by whoever accepts next.
+    turn: AtomicUsize,
+}
+
+/// What leads to one shard.
+#[derive(Debug)]
+pub(crate) struct Line {
     bell: Arc<Bell>,
     requests: Sender<HandleCommand>,
     calls: Receiver<Peer>,
@@ -40,15 +57,18 @@ pub(crate) enum HandleCommand {
         method: String,
         path: String,
         body: Vec<u8>,
-        answer: Answer<Response>,
+        /// The call that it was sent to this shard for: when there is no such call here, another
+        /// shard is to see it, and the answer is none.
+        named: Option<String>,
+        answer: Answer<Option<Response>>,
     },
     Stats(Answer<HandleStats>),
     /// Answered by being dropped, when all has ended.
     Close(Answer<()>),
 }
 
-/// Figures of a driver and its endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Figures of a driver and its endpoints.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct HandleStats {
     /// Calls that are open.
@@ -59,15 +79,33 @@ pub struct HandleStats {
     pub endpoint: EndpointStats,
     /// The figures of all sockets together, as of the turn before.
     pub sockets: SocketStats,
+    /// How late the driver's turns were, each against the earliest deadline that it served.
+    pub lateness: Lateness,
+    /// Datagrams that reached another shard than their own.
+    pub forward: ForwardStats,
+}
+
+impl Add for HandleStats {
+    type Output = HandleStats;
+
+    /// The figures of two shards together.
+    fn add(self, other: HandleStats) -> HandleStats {
+        HandleStats {
+            sessions: self.sessions + other.sessions,
+            calls_refused: self.calls_refused + other.calls_refused,
+            endpoint: self.endpoint + other.endpoint,
+            sockets: self.sockets + other.sockets,
+            lateness: self.lateness + other.lateness,
+            forward: self.forward + other.forward,
+        }
+    }
 }
 
 impl Handle {
-    pub(crate) fn new(
-        bell: Arc<Bell>,
-        requests: Sender<HandleCommand>,
-        calls: Receiver<Peer>,
-    ) -> Handle {
-        Handle { inner: Arc::new(Inner { bell, requests, calls }), addresses: Arc::new([]) }
+    /// A handle on the shards that follow each other from `first` on.
+    pub(crate) fn new(first: u16, shards: Vec<Line>, placing: Placing) -> Handle {
+        let inner = Inner { first, shards, placing, turn: AtomicUsize::new(0) };
+        Handle { inner: Arc::new(inner), addresses: Arc::new([]) }
     }
 
     pub(crate) fn at(mut self, addresses: Vec<SocketAddr>) -> Handle {
@@ -77,18 +115,51 @@ impl Handle {
 
     /// Answers an HTTP request of a SmallWebRTC client (`POST` or `PATCH /api/offer`). `path` has
     /// no query. The answer's body is JSON; its status is 503 when the driver is gone or closing.
+    ///
+    /// Of several shards the one of the call that it names (`pc_id`) answers, or if there is no
+    /// such call the one with the fewest calls and requests on their way, of equals the first. One
+    /// that is full or gone is chosen only when all are.
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_vec());
-        let response =
-            self.ask(|answer| HandleCommand::Request { method, path, body, answer }).await;
-        response.unwrap_or_else(|| Response::unavailable("the server is shutting down"))
+        let request = Request { method, path, body };
+        if let Some(response) = self.ask_named(request).await {
+            return response;
+        }
+        let Inner { shards, placing, .. } = &*self.inner;
+        let (mut tried, mut refused) = (Vec::new(), None);
+        while let Some(on_way) = placing.least_loaded(&tried) {
+            match shards[on_way.index()].request(request, None).await {
+                Some(response) if response.status != 503 => return response,
+                other => refused = other.or(refused),
+            }
+            tried.push(on_way.index());
+        }
+        refused.unwrap_or_else(|| Response::unavailable("the server is shutting down"))
     }
 
-    /// The next call; `None` when the driver is gone or closing. Each call is given out once,
-    /// usually before it is connected. A call that nobody accepts is closed when [`BACKLOG_MAX`]
-    /// of them wait. Safe to cancel.
+    /// What the shard answers whose call the request names; `None` when that is no call.
+    async fn ask_named(&self, request: Request<'_>) -> Option<Response> {
+        let Inner { first, shards, placing, .. } = &*self.inner;
+        if shards.len() == 1 {
+            return None;
+        }
+        let named = named_call(request)?;
+        let index = usize::from(named.shard.checked_sub(*first)?);
+        let shard = shards.get(index)?;
+        let _on_way = placing.send_to(index);
+        shard.request(request, Some(named.pc_id)).await
+    }
+
+    /// The next call, of each shard in turn; `None` when the driver is gone or closing. Each call
+    /// is given out once, usually before it is connected. A call that nobody accepts is closed when
+    /// [`BACKLOG_MAX`] of its shard wait. Safe to cancel.
     pub async fn accept(&self) -> Option<Peer> {
-        let peer = self.inner.calls.recv().await.ok()?;
+        let Inner { shards, turn, .. } = &*self.inner;
+        let mut waits: Vec<Option<Wait<'_>>> =
+            shards.iter().map(|shard| Some(Box::pin(shard.calls.recv()) as Wait<'_>)).collect();
+        let first = turn.load(Ordering::Relaxed);
+        let (index, peer) = poll_fn(|cx| poll_calls(&mut waits, first, cx)).await?;
+        // Two who accept at once may look in the same order; the calls come all the same.
+        turn.store((index + 1) % shards.len(), Ordering::Relaxed);
         peer.start();
         Some(peer)
     }
@@ -97,29 +168,106 @@ impl Handle {
     /// ended and the last datagrams are sent, at the latest after `Config::linger`.
     /// `Driver::run` returns then, too.
     pub async fn close(&self) {
-        let _ = self.ask(HandleCommand::Close).await;
+        for mut answer in self.ask_all(HandleCommand::Close).await.into_iter().flatten() {
+            let _ = answer.wait().await;
+        }
     }
 
-    /// Figures; `None` when the driver is gone.
+    /// Figures of all shards together; `None` when the driver is gone.
     pub async fn stats(&self) -> Option<HandleStats> {
-        self.ask(HandleCommand::Stats).await
+        self.shard_stats().await.into_iter().flatten().reduce(HandleStats::add)
     }
 
-    /// The local addresses of the UDP sockets, in the order of `Options::udp`.
+    /// Figures of each shard, in their order; `None` for one that is gone.
+    pub async fn shard_stats(&self) -> Vec<Option<HandleStats>> {
+        let mut stats = Vec::new();
+        for answer in self.ask_all(HandleCommand::Stats).await {
+            stats.push(match answer {
+                Some(mut answer) => answer.wait().await,
+                None => None,
+            });
+        }
+        stats
+    }
+
+    /// The local addresses of the UDP sockets: of each shard in turn those of `Options::udp`, in
+    /// that order.
     #[must_use]
     pub fn udp_addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> HandleCommand) -> Option<T> {
-        let (answer, answered) = async_channel::bounded(1);
-        self.inner.requests.send(command(answer)).await.ok()?;
-        self.inner.bell.ring();
-        answered.recv().await.ok()
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.inner.shards.len()
+    }
+
+    /// Asks every shard before any has answered; none for one that is gone.
+    async fn ask_all<T>(
+        &self,
+        command: impl Fn(Answer<T>) -> HandleCommand,
+    ) -> Vec<Option<Answered<T>>> {
+        let mut answers = Vec::new();
+        for shard in &self.inner.shards {
+            answers.push(shard.ask(&command).await);
+        }
+        answers
     }
 }
 
-impl Drop for Inner {
+/// A wait for a call of one shard.
+type Wait<'a> = Pin<Box<dyn Future<Output = Result<Peer, RecvError>> + Send + 'a>>;
+
+/// The first call that is there, looking at shard `first` first, and whose it is. Nothing when no
+/// shard can have calls any more.
+fn poll_calls(
+    waits: &mut [Option<Wait<'_>>],
+    first: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Option<(usize, Peer)>> {
+    let (before, after) = (0..waits.len()).partition::<Vec<_>, _>(|index| *index < first);
+    for index in after.into_iter().chain(before) {
+        let Some(wait) = &mut waits[index] else { continue };
+        match wait.as_mut().poll(cx) {
+            Poll::Ready(Ok(peer)) => return Poll::Ready(Some((index, peer))),
+            Poll::Ready(Err(_)) => waits[index] = None,
+            Poll::Pending => {}
+        }
+    }
+    if waits.iter().all(Option::is_none) { Poll::Ready(None) } else { Poll::Pending }
+}
+
+impl Line {
+    pub(crate) fn new(
+        bell: Arc<Bell>,
+        requests: Sender<HandleCommand>,
+        calls: Receiver<Peer>,
+    ) -> Line {
+        Line { bell, requests, calls }
+    }
+
+    /// `None` when the shard is gone, or has not the call that it was asked for.
+    async fn request(&self, request: Request<'_>, named: Option<String>) -> Option<Response> {
+        let (method, path, body) =
+            (request.method.to_owned(), request.path.to_owned(), request.body.to_vec());
+        let command = |answer| HandleCommand::Request { method, path, body, named, answer };
+        self.ask(command).await?.wait().await?
+    }
+
+    /// Where the answer will come; `None` when the shard is gone.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> HandleCommand,
+    ) -> Option<Answered<T>> {
+        let (answer, answered) = reply::answer();
+        self.requests.send(command(answer)).await.ok()?;
+        self.bell.ring();
+        Some(answered)
+    }
+}
+
+impl Drop for Line {
     fn drop(&mut self) {
         // Calls that nobody can accept any more are dropped, and so closed.
         self.calls.close();

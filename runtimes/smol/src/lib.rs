@@ -38,29 +38,43 @@
 //! | messages to send | [`MESSAGE_LANE_MAX`] | the sender waits |
 //! | other commands | [`CONTROL_LANE_MAX`] | the sender waits |
 //! | HTTP requests | [`REQUESTS_MAX`] | the caller waits |
-//! | calls not accepted | [`BACKLOG_MAX`] | the newest is closed, counted |
+//! | calls of a shard not accepted | [`BACKLOG_MAX`] | the newest is closed, counted |
+//! | shards | [`SHARDS_MAX`] | [`bind`] refuses |
+//! | datagrams of other shards that wait for one | `smallrtc_udp::POSTS_MAX` | the newest is lost, counted |
+//!
+//! With [`Options::shards`] the calls are divided among several endpoints, each with a thread and
+//! ports of its own, behind the one handle. The threads share the wait for readiness, which is
+//! async-io's, and nothing else of what they do.
 //!
 //! What waits in the session has the session's limits: sound and pictures that are too old are
 //! dropped and counted, too many messages end the call. One turn of the driver is bounded by
-//! [`BELLS_BUDGET`], [`REQUESTS_BUDGET`], [`LANE_BUDGET`], [`EVENTS_BUDGET`] and [`SEND_BUDGET`];
-//! the rest waits for the next turn, after other tasks.
+//! [`BELLS_BUDGET`], [`REQUESTS_BUDGET`], [`POSTS_BUDGET`], [`LANE_BUDGET`], [`EVENTS_BUDGET`] and
+//! [`SEND_BUDGET`]; the rest waits for the next turn, after other tasks.
 
 #![forbid(unsafe_code)]
 
+mod alarm;
+mod crew;
 mod deliver;
 mod driver;
+mod exchange;
 mod handle;
 mod link;
 mod machine;
 mod options;
 mod peer;
 mod received;
+mod reply;
 mod serve;
 
-pub use driver::{Driver, SEND_BUDGET, bind};
+pub use crew::Driver;
+pub use driver::{Shard, bind};
+pub use exchange::POSTS_BUDGET;
 pub use handle::{BACKLOG_MAX, Handle, HandleStats, REQUESTS_MAX};
 pub use link::{AUDIO_LANE_MAX, CONTROL_LANE_MAX, INBOX_BYTES_MAX, INBOX_MAX, MESSAGE_LANE_MAX};
 pub use machine::{BELLS_BUDGET, EVENTS_BUDGET, LANE_BUDGET, Machine, REQUESTS_BUDGET, Step};
 pub use options::Options;
 pub use peer::{Peer, PeerSender};
 pub use received::{AudioBlock, Received};
+pub use smallrtc_udp::SEND_BUDGET;
+pub use smallrtc_udp::SHARDS_MAX;

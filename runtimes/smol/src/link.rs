@@ -11,6 +11,7 @@
 //! so there are never more wake-ups queued than there are bells.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -21,6 +22,7 @@ use smallrtc::{
 };
 
 use crate::Received;
+use crate::reply::{Answer, Queue};
 
 /// Things received that wait for the application: more than a second of 20 ms blocks.
 pub const INBOX_MAX: usize = 64;
@@ -38,9 +40,6 @@ pub const MESSAGE_LANE_MAX: usize = 16;
 /// All other commands on their way to the machine; as above.
 pub const CONTROL_LANE_MAX: usize = 16;
 
-/// Where the answer to a command goes. Whoever stopped waiting has dropped the other end.
-pub(crate) type Answer<T> = Sender<T>;
-
 /// Who rang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
@@ -48,6 +47,8 @@ pub(crate) enum Caller {
     Handle,
     /// A peer or one of its senders.
     Peer(SessionId),
+    /// Another shard.
+    Shard,
 }
 
 /// Wakes the machine.
@@ -55,11 +56,11 @@ pub(crate) enum Caller {
 pub(crate) struct Bell {
     caller: Caller,
     rung: AtomicBool,
-    machine: Sender<Caller>,
+    machine: Arc<Queue<Caller>>,
 }
 
 impl Bell {
-    pub(crate) fn new(caller: Caller, machine: Sender<Caller>) -> Bell {
+    pub(crate) fn new(caller: Caller, machine: Arc<Queue<Caller>>) -> Bell {
         Bell { caller, rung: AtomicBool::new(false), machine }
     }
 
@@ -68,13 +69,14 @@ impl Bell {
         if !self.rung.swap(true, Ordering::SeqCst) {
             // Without limit, but never more than one for each bell; and a machine that is gone
             // needs no waking.
-            let _ = self.machine.try_send(self.caller);
+            self.machine.push(self.caller);
         }
     }
 
-    /// To be called before looking at what was put down.
+    /// To be called before looking at what was put down. A swap and not a store, because it must
+    /// see what was put down before the ring that it answers.
     pub(crate) fn answer(&self) {
-        self.rung.store(false, Ordering::SeqCst);
+        self.rung.swap(false, Ordering::SeqCst);
     }
 }
 
@@ -125,7 +127,7 @@ pub(crate) struct Link {
     pub(crate) control: Lane<ControlCommand>,
     /// Tracks whose sound or frames are not all pulled yet, because the inbox was full.
     pub(crate) readable: Readable,
-    inbox: Sender<Received>,
+    inbox: Arc<Queue<Received>>,
     ended: bool,
 }
 
@@ -140,7 +142,7 @@ pub(crate) struct Readable {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     shared: Arc<Shared>,
-    inbox: Receiver<Received>,
+    inbox: Arc<Queue<Received>>,
 }
 
 /// The application's sending side; when the last one goes, the call is closed.
@@ -156,9 +158,10 @@ pub(crate) struct Outbound {
 pub(crate) fn link(bell: Bell) -> (Link, Inbound, Outbound) {
     let shared =
         Arc::new(Shared { bell, held: AtomicBool::new(false), bytes: AtomicUsize::new(0) });
-    // The bound is `Link::is_full`, not the channel's: bytes count too, and what the session still
-    // holds when it ends goes in whole.
-    let (inbox, received) = async_channel::unbounded();
+    // The bound is `Link::is_full`: bytes count too, and what the session still holds when it ends
+    // goes in whole.
+    let inbox = Queue::new();
+    let received = Arc::clone(&inbox);
     let (audio, audio_lane) = lane(AUDIO_LANE_MAX);
     let (messages, message_lane) = lane(MESSAGE_LANE_MAX);
     let (control, control_lane) = lane(CONTROL_LANE_MAX);
@@ -181,14 +184,14 @@ impl Link {
     pub(crate) fn push(&self, received: Received) {
         self.shared.bytes.fetch_add(received.byte_len(), Ordering::SeqCst);
         // Nobody may want it any more; then it goes nowhere.
-        let _ = self.inbox.try_send(received);
+        self.inbox.push(received);
     }
 
     /// Whether the session is to be held.
     pub(crate) fn is_full(&self) -> bool {
-        !self.inbox.is_closed()
-            && (self.inbox.len() >= INBOX_MAX
-                || self.shared.bytes.load(Ordering::SeqCst) >= INBOX_BYTES_MAX)
+        let is_full =
+            |len| len >= INBOX_MAX || self.shared.bytes.load(Ordering::SeqCst) >= INBOX_BYTES_MAX;
+        self.inbox.open_len().is_some_and(is_full)
     }
 
     /// Says that the session is held; false when there is room again already.
@@ -209,7 +212,7 @@ impl Link {
 
     /// Whether a session that is held can go on.
     pub(crate) fn has_room(&self) -> bool {
-        self.inbox.is_closed() || self.shared.has_room(self.inbox.len())
+        self.inbox.open_len().is_none_or(|len| self.shared.has_room(len))
     }
 
     /// When a command that waits for room is to be tried again.
@@ -230,6 +233,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         // Only a machine that is dropped lets go of a link that has not ended.
         self.end(CloseReason::Application);
+        self.inbox.close();
     }
 }
 
@@ -242,7 +246,7 @@ impl Shared {
 
 impl Inbound {
     pub(crate) async fn recv(&mut self) -> Option<Received> {
-        let received = self.inbox.recv().await.ok()?;
+        let received = poll_fn(|cx| self.inbox.poll_pop(cx)).await?;
         self.shared.bytes.fetch_sub(received.byte_len(), Ordering::SeqCst);
         if self.shared.held.load(Ordering::SeqCst) && self.shared.has_room(self.inbox.len()) {
             self.shared.bell.ring();
@@ -254,6 +258,7 @@ impl Inbound {
 impl Drop for Inbound {
     fn drop(&mut self) {
         self.inbox.close();
+        while self.inbox.pop().is_some() {}
         self.shared.bell.ring();
     }
 }
@@ -334,9 +339,9 @@ mod tests {
     use super::*;
     use smallrtc::Event;
 
-    fn new() -> (Link, Inbound, Outbound, Receiver<Caller>) {
-        let (machine, bells) = async_channel::unbounded();
-        let (link, inbound, outbound) = link(Bell::new(Caller::Handle, machine));
+    fn new() -> (Link, Inbound, Outbound, Arc<Queue<Caller>>) {
+        let bells = Queue::new();
+        let (link, inbound, outbound) = link(Bell::new(Caller::Handle, Arc::clone(&bells)));
         (link, inbound, outbound, bells)
     }
 
@@ -413,10 +418,10 @@ mod tests {
     #[test]
     fn a_lane_that_is_dropped_drops_what_is_in_it() {
         let (link, _inbound, outbound, _bells) = new();
-        let (answer, answered) = async_channel::bounded(1);
+        let (answer, mut answered) = crate::reply::answer();
         outbound.control.try_send(ControlCommand::Stats(answer)).expect("there is room");
         drop(link);
-        assert!(smol::block_on(answered.recv()).is_err(), "nobody will answer");
+        assert!(smol::block_on(answered.wait()).is_none(), "nobody will answer");
     }
 
     /// The machine's side on one thread, the application's on another, as fast as they can: if a
@@ -441,7 +446,9 @@ mod tests {
             link.push(Received::Event(Event::ChannelClosed));
             if link.is_full() && link.hold() {
                 while !link.has_room() {
-                    let rang = async { bells.recv().await.expect("the bell is there") };
+                    let rang = async {
+                        poll_fn(|cx| bells.poll_pop(cx)).await.expect("the bell is there");
+                    };
                     smol::block_on(smol::future::or(rang, late()));
                     link.shared.bell.answer();
                 }

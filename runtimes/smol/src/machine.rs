@@ -6,28 +6,35 @@
 //! with its own. All it does in one step is bounded, so that a busy call delays the others and the
 //! sockets by a known amount of work.
 //!
+//! The machines of a node ([`Machine::shards`]) share nothing but where they put down what is for
+//! another.
+//!
 //! What a step does, in this order, each part within its budget:
 //! 1. time: the sessions and offers that are due;
-//! 2. commands: of the handles, and of each call that rang, a few of each kind;
+//! 2. commands: of the handles, and of each call that rang, a few of each kind; and what other
+//!    machines put down;
 //! 3. commands that waited for room and may have it now;
 //! 4. events, over to the application, as far as its inbox has room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use smallrtc::signaling::{Reply, Request, Response, Signaling, Token};
 use smallrtc::{
     CloseReason, Config, ConnectionState, Datagram, Endpoint, Event, LocalCandidate, Seed,
     SessionId, Transmit,
 };
-use smallrtc_udp::SocketStats;
+use smallrtc_udp::{SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
 
 use crate::deliver::BLOCK_LEN;
-use crate::handle::{BACKLOG_MAX, HandleCommand, HandleStats, REQUESTS_MAX};
-use crate::link::{Answer, Bell, Caller, Lane, Link, lane, link};
+use crate::exchange::{Exchange, Seat, seats};
+use crate::handle::{BACKLOG_MAX, HandleCommand, HandleStats, Line, REQUESTS_MAX};
+use crate::link::{Bell, Caller, Lane, Link, lane, link};
+use crate::reply::{Answer, Queue};
 use crate::{Handle, Peer};
 
 /// Bells answered in one step.
@@ -59,15 +66,15 @@ pub enum Step {
 pub struct Machine {
     endpoint: Endpoint,
     signaling: Signaling,
-    bells: Receiver<Caller>,
+    exchange: Exchange,
+    bells: Arc<Queue<Caller>>,
     /// The bell that a driver heard while it waited.
     heard: Option<Caller>,
-    machine: Sender<Caller>,
     handle_bell: Arc<Bell>,
     requests: Lane<HandleCommand>,
     backlog: Sender<Peer>,
     links: BTreeMap<SessionId, Link>,
-    later: BTreeMap<Token, Answer<Response>>,
+    later: BTreeMap<Token, Answer<Option<Response>>>,
     /// Calls with a command that waits for room, and until when.
     parked: BTreeMap<SessionId, Instant>,
     /// Calls whose events are held.
@@ -77,6 +84,7 @@ pub struct Machine {
     is_closing: bool,
     calls_refused: u64,
     sockets: SocketStats,
+    turns: Turns,
     block: Vec<i16>,
 }
 
@@ -89,22 +97,63 @@ impl Machine {
         candidates: &[LocalCandidate],
         now: Instant,
     ) -> (Machine, Handle) {
+        let first = config.shard();
+        let seat = seats(first, 1).pop().expect("there is one seat for one");
+        let placing = seat.exchange.placing().clone();
+        let (machine, line) = Machine::on(seat, config, seed, candidates, now);
+        (machine, Handle::new(first, vec![line], placing))
+    }
+
+    /// The machines of one node, one for each list of candidates, and the handle that speaks to
+    /// all. They have places that follow each other from that of `config` on, and each a seed of
+    /// its own.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no lists, or more than `smallrtc_udp::SHARDS_MAX`; or places past the last.
+    pub fn shards(
+        config: &Config,
+        seed: &Seed,
+        candidates: &[Vec<LocalCandidate>],
+        now: Instant,
+    ) -> io::Result<(Vec<Machine>, Handle)> {
+        let shards = u16::try_from(candidates.len()).unwrap_or(u16::MAX);
+        let configs = shard_configs(config, shards)?;
+        let seats = seats(config.shard(), shards);
+        let placing = seats.first().map(|seat| seat.exchange.placing().clone());
+        let placing = placing.expect("no shards are refused above");
+        let seeds = shard_seeds(seed, shards);
+        let parts = seats.into_iter().zip(configs).zip(seeds).zip(candidates);
+        let made = parts.map(|(((seat, config), seed), candidates)| {
+            Machine::on(seat, config.shared(), &seed, candidates, now)
+        });
+        let (machines, lines) = made.unzip();
+        Ok((machines, Handle::new(config.shard(), lines, placing)))
+    }
+
+    fn on(
+        seat: Seat,
+        config: Arc<Config>,
+        seed: &Seed,
+        candidates: &[LocalCandidate],
+        now: Instant,
+    ) -> (Machine, Line) {
+        let Seat { mut exchange, bells } = seat;
         let (endpoint_seed, signaling_seed) = seed.split();
         let mut endpoint = Endpoint::new(config, endpoint_seed, now);
         for candidate in candidates {
             endpoint.add_local_candidate(*candidate);
         }
-        let (machine, bells) = async_channel::unbounded();
+        exchange.publish(&endpoint);
         let (commands, requests) = lane(REQUESTS_MAX);
         let (backlog, calls) = async_channel::bounded(BACKLOG_MAX);
-        let handle_bell = Arc::new(Bell::new(Caller::Handle, machine.clone()));
-        let handle = Handle::new(Arc::clone(&handle_bell), commands, calls);
+        let handle_bell = Arc::new(Bell::new(Caller::Handle, Arc::clone(&bells)));
+        let line = Line::new(Arc::clone(&handle_bell), commands, calls);
         let machine = Machine {
             endpoint,
             signaling: Signaling::new(signaling_seed),
+            exchange,
             bells,
             heard: None,
-            machine,
             handle_bell,
             requests,
             backlog,
@@ -116,18 +165,32 @@ impl Machine {
             is_closing: false,
             calls_refused: 0,
             sockets: SocketStats::default(),
+            turns: Turns::new(),
             block: vec![0; BLOCK_LEN],
         };
-        (machine, handle)
+        (machine, line)
+    }
+
+    /// The machine's number among those of its node (`Config::place`).
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.exchange.shard()
     }
 
     /// Takes a datagram. What comes of it is told by the next [`Machine::step`].
     pub fn handle_datagram(&mut self, datagram: Datagram, now: Instant) {
-        let _ = self.endpoint.handle_datagram(datagram, now);
+        self.exchange.receive(datagram, &mut self.endpoint, now);
+    }
+
+    /// Takes what other machines put down, which a step does as well. To be called before the
+    /// datagrams of a turn, because it may say what is to become of them.
+    pub(crate) fn take_posts(&mut self, now: Instant) {
+        self.exchange.take_posts(&mut self.endpoint, now);
     }
 
     /// Does what is due at `now`, within the budgets.
     pub fn step(&mut self, now: Instant) -> Step {
+        self.turns.begin(now);
         if self.poll_timeout().is_some_and(|due| due <= now) {
             self.endpoint.handle_timeout(now);
             self.signaling.handle_timeout(&mut self.endpoint, now);
@@ -136,7 +199,7 @@ impl Machine {
         let rang = self.bells.len() + usize::from(self.heard.is_some());
         for _ in 0..rang.min(BELLS_BUDGET) {
             let heard = self.heard.take();
-            let Some(caller) = heard.or_else(|| self.bells.try_recv().ok()) else { break };
+            let Some(caller) = heard.or_else(|| self.bells.pop()) else { break };
             self.answer_bell(caller, now);
         }
         self.take_signaling();
@@ -146,6 +209,7 @@ impl Machine {
             let Some((id, event)) = self.endpoint.poll_event() else { break };
             self.on_event(id, event, now);
         }
+        self.exchange.publish(&self.endpoint);
         let is_due = self.poll_timeout().is_some_and(|due| due <= now);
         if is_due || !self.bells.is_empty() { Step::More } else { Step::Idle }
     }
@@ -153,6 +217,15 @@ impl Machine {
     /// Notes the figures of whatever carries the datagrams, for `Handle::stats`.
     pub fn note_sockets(&mut self, stats: SocketStats) {
         self.sockets = stats;
+    }
+
+    /// Ends the turn that [`Machine::step`] began at `now`, after the last transmit, and tells when
+    /// the next one is due, as [`Machine::poll_timeout`] does. How late that one comes is counted
+    /// in `Handle::stats`; who drives without it only goes unmeasured.
+    pub fn end_turn(&mut self, now: Instant) -> Option<Instant> {
+        let deadline = self.poll_timeout();
+        self.turns.end(deadline, now);
+        deadline
     }
 
     /// The next datagram to send. Poll until `None` after each step.
@@ -172,11 +245,13 @@ impl Machine {
             .min()
     }
 
-    /// Whether it was closed, or nobody is left to make calls, and every call has ended. Send what
-    /// [`Machine::poll_transmit`] still gives, then drop it: `Handle::close` returns then.
+    /// Whether it was closed, or nobody is left to make calls, and every call of it and of the
+    /// node's other machines has ended. Send what [`Machine::poll_transmit`] still gives, then drop
+    /// it: `Handle::close` returns then.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        (self.is_closing || self.requests.is_abandoned()) && self.endpoint.is_empty()
+        let is_wanted = !self.is_closing && !self.requests.is_abandoned();
+        !is_wanted && self.endpoint.is_empty() && self.exchange.is_quiet()
     }
 
     /// Nothing can carry datagrams any more: every call is told its end as
@@ -188,9 +263,16 @@ impl Machine {
         }
     }
 
+    /// Whether a command came that no step has looked at: a driver that waits is woken by it, so
+    /// that whoever drives the machine in another way steps it instead of waiting.
+    #[must_use]
+    pub fn is_rung(&self) -> bool {
+        self.heard.is_some() || !self.bells.is_empty()
+    }
+
     /// What rings when a command came, for a driver to wait on. It says what it heard.
-    pub(crate) fn bells(&self) -> Receiver<Caller> {
-        self.bells.clone()
+    pub(crate) fn bells(&self) -> Arc<Queue<Caller>> {
+        Arc::clone(&self.bells)
     }
 
     /// A bell that rang while the driver waited; the next step answers it.
@@ -204,6 +286,7 @@ impl Machine {
         match caller {
             Caller::Handle => self.serve_handles(now),
             Caller::Peer(id) => self.serve_link(id, now),
+            Caller::Shard => self.exchange.answer_bell(&mut self.endpoint, now),
         }
     }
 
@@ -212,17 +295,16 @@ impl Machine {
         for _ in 0..REQUESTS_BUDGET {
             let Some(command) = self.requests.next(now) else { return };
             match command {
-                HandleCommand::Request { method, path, body, answer } => {
+                HandleCommand::Request { method, path, body, named, answer } => {
+                    if named.is_some_and(|name| self.signaling.session_of(&name).is_none()) {
+                        answer.give(None);
+                        continue;
+                    }
                     let request = Request { method: &method, path: &path, body: &body };
                     self.on_request(request, answer, now);
                 }
                 HandleCommand::Stats(answer) => {
-                    let _ = answer.try_send(HandleStats {
-                        sessions: self.endpoint.len(),
-                        calls_refused: self.calls_refused,
-                        endpoint: self.endpoint.stats(),
-                        sockets: self.sockets,
-                    });
+                    answer.give(self.stats());
                 }
                 HandleCommand::Close(answer) => {
                     self.is_closing = true;
@@ -238,16 +320,29 @@ impl Machine {
         }
     }
 
-    fn on_request(&mut self, request: Request<'_>, answer: Answer<Response>, now: Instant) {
+    fn stats(&self) -> HandleStats {
+        HandleStats {
+            sessions: self.endpoint.len(),
+            calls_refused: self.calls_refused,
+            endpoint: self.endpoint.stats(),
+            sockets: self.sockets,
+            lateness: self.turns.lateness().clone(),
+            forward: self.exchange.stats(),
+        }
+    }
+
+    fn on_request(&mut self, request: Request<'_>, answer: Answer<Option<Response>>, now: Instant) {
         // Whoever asked may be gone; a call that it made then ends by itself.
-        if answer.is_closed() {
+        if answer.is_unwanted() {
             return;
         }
         match self.signaling.handle(&mut self.endpoint, request, now) {
             Reply::Now(response) => {
                 // The call is in the backlog before its client is answered.
                 self.take_signaling();
-                let _ = answer.try_send(response);
+                // And counts before the client can ask for another.
+                self.exchange.publish(&self.endpoint);
+                answer.give(Some(response));
             }
             Reply::Later(token) => {
                 self.later.insert(token, answer);
@@ -258,19 +353,21 @@ impl Machine {
 
     /// Takes the calls that were made, then the answers that had to wait for something.
     fn take_signaling(&mut self) {
+        let shard = self.exchange.shard();
         while let Some(call) = self.signaling.poll_call() {
             let id = call.id;
-            let (link, inbound, outbound) = link(Bell::new(Caller::Peer(id), self.machine.clone()));
+            let (link, inbound, outbound) =
+                link(Bell::new(Caller::Peer(id), Arc::clone(&self.bells)));
             self.links.insert(id, link);
             // A peer that has no place is dropped, and rings for its call to be closed.
-            if self.backlog.try_send(Peer::new(call, inbound, outbound)).is_err() {
+            if self.backlog.try_send(Peer::new(shard, call, inbound, outbound)).is_err() {
                 self.calls_refused += 1;
-                warn!(call = %id, limit = BACKLOG_MAX, "nobody accepts calls: closed");
+                warn!(shard, call = %id, limit = BACKLOG_MAX, "nobody accepts calls: closed");
             }
         }
         while let Some((token, response)) = self.signaling.poll_response() {
             if let Some(answer) = self.later.remove(&token) {
-                let _ = answer.try_send(response);
+                answer.give(Some(response));
             }
         }
     }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use smallrtc::signaling::Call;
 use smallrtc::{
     AudioCleared, AudioFrame, AudioId, EncodedFrame, Message, SendError, SessionId, Stats, TrackId,
 };
 
 use crate::Received;
-use crate::link::{Answer, AudioCommand, ControlCommand, Inbound, MessageCommand, Outbound};
+use crate::link::{AudioCommand, ControlCommand, Inbound, MessageCommand, Outbound};
+use crate::reply::{self, Answer};
 
 /// One call. Dropping it and all its senders closes the call.
 #[derive(Debug)]
 pub struct Peer {
+    shard: u16,
     call: Call,
     request_data: Option<String>,
     inbound: Inbound,
@@ -27,10 +29,10 @@ pub struct PeerSender {
 }
 
 impl Peer {
-    pub(crate) fn new(call: Call, inbound: Inbound, outbound: Outbound) -> Peer {
+    pub(crate) fn new(shard: u16, call: Call, inbound: Inbound, outbound: Outbound) -> Peer {
         let request_data = call.request_data.as_ref().map(ToString::to_string);
         let sender = PeerSender { outbound: Arc::new(outbound) };
-        Peer { call, request_data, inbound, sender }
+        Peer { shard, call, request_data, inbound, sender }
     }
 
     /// Tells the session that the application is there. The lane is empty, so there is room.
@@ -40,7 +42,13 @@ impl Peer {
         outbound.shared.bell.ring();
     }
 
-    /// The name of the call at the endpoint.
+    /// The shard that has the call (`Config::place`).
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    /// The name of the call at its endpoint; another shard may have a call of the same name.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.call.id
@@ -58,7 +66,8 @@ impl Peer {
         self.request_data.as_deref()
     }
 
-    /// The call whose place this one took (`restart_pc`): the same caller goes on.
+    /// The call of the same shard whose place this one took (`restart_pc`): the same caller goes
+    /// on.
     #[must_use]
     pub fn replaces(&self) -> Option<SessionId> {
         self.call.replaces
@@ -197,9 +206,9 @@ impl PeerSender {
 
     /// `None` when the call has ended before the answer.
     async fn ask<C, T>(&self, lane: &Sender<C>, command: impl FnOnce(Answer<T>) -> C) -> Option<T> {
-        let (answer, answered): (_, Receiver<T>) = async_channel::bounded(1);
+        let (answer, mut answered) = reply::answer();
         lane.send(command(answer)).await.ok()?;
         self.outbound.shared.bell.ring();
-        answered.recv().await.ok()
+        answered.wait().await
     }
 }

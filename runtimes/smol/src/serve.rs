@@ -50,31 +50,27 @@ impl Link {
 
     fn message(&mut self, command: MessageCommand, session: &mut SessionGuard<'_>, now: Instant) {
         // Whoever sent it does not wait any more: it is taken back.
-        if command.answer.is_closed() {
+        if command.answer.is_unwanted() {
             return;
         }
         // The session keeps nothing of what it refuses, so that this keeps a copy for then.
         match session.send_message(command.message.clone(), now) {
             Err(SendError::QueueFull { .. }) => self.messages.park(command, now + RETRY_AFTER),
-            sent => {
-                let _ = command.answer.try_send(sent.map(|_| ()));
-            }
+            sent => command.answer.give(sent.map(|_| ())),
         }
     }
 
     fn sound(&mut self, command: AudioCommand, session: &mut SessionGuard<'_>, now: Instant) {
-        if command.answer.is_closed() {
+        if command.answer.is_unwanted() {
             return;
         }
-        let AudioCommand { samples, rate, channels, answer } = &command;
+        let AudioCommand { samples, rate, channels, .. } = &command;
         let frame = AudioFrame { samples, rate: *rate, channels: *channels };
         match session.send_audio(frame, now) {
             Err(SendError::QueueFull { wait, .. }) => {
                 self.audio.park(command, now + wait.unwrap_or(RETRY_AFTER));
             }
-            sent => {
-                let _ = answer.try_send(sent);
-            }
+            sent => command.answer.give(sent),
         }
     }
 }
@@ -82,17 +78,13 @@ impl Link {
 fn control(command: ControlCommand, session: &mut SessionGuard<'_>, now: Instant) {
     match command {
         ControlCommand::Start => session.start(now),
-        ControlCommand::ClearAudio(answer) => {
-            let _ = answer.try_send(session.clear_audio(now));
-        }
+        ControlCommand::ClearAudio(answer) => answer.give(session.clear_audio(now)),
         ControlCommand::SendEncoded(track, frame, answer) => {
-            let _ = answer.try_send(session.send_encoded(track, frame, now));
+            answer.give(session.send_encoded(track, frame, now))
         }
         ControlCommand::RequestKeyframe(track) => session.request_keyframe(track, now),
         ControlCommand::RequestRenegotiation => session.request_renegotiation(now),
-        ControlCommand::Stats(answer) => {
-            let _ = answer.try_send(session.stats());
-        }
+        ControlCommand::Stats(answer) => answer.give(session.stats()),
         ControlCommand::Close => session.close(now),
     }
 }

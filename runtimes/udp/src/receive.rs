@@ -48,7 +48,7 @@ impl Batch {
 
     /// Asks the system for more. Only to be called when `pop` gave `None`.
     pub(crate) fn fill(&mut self, state: &UdpSocketState, io: UdpSockRef<'_>) -> io::Result<()> {
-        debug_assert!(self.next == self.full.len(), "what was received is handed out first");
+        debug_assert!(self.is_empty(), "what was received is handed out first");
         self.reclaim();
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
         let received = {
@@ -61,6 +61,11 @@ impl Batch {
         let written = self.empty.drain(..received).map(BytesMut::freeze);
         self.full.extend(written.zip(meta));
         Ok(())
+    }
+
+    /// Whether the last call's are all handed out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next == self.full.len()
     }
 
     /// The next datagram of the last call.

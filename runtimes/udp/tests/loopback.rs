@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallrtc::{Datagram, Transmit, TransportId};
-use smallrtc_udp::{Socket, interface_addresses};
+use smallrtc_udp::{
+    RUN_LEN_MAX, RUN_SEGMENTS_MAX, SEND_BUDGET, STRANGERS_BURST, Sent, Socket, interface_addresses,
+    send_all,
+};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const TRANSPORT: TransportId = TransportId(0);
@@ -104,6 +107,143 @@ fn a_burst_is_received_in_order_and_a_joined_run_is_split() {
     }
     assert_eq!(socket.receive().unwrap(), None);
     assert_eq!(socket.stats().received, 100);
+}
+
+/// Lets a socket hear from an address, so that it may send there as much as it wants.
+fn introduce(socket: &mut Socket, other: &mut Socket) {
+    let (own, its) = (other.local_address(), socket.local_address());
+    other.send(transmit(own, its, "hello"), Instant::now());
+    assert_eq!(receive(socket).source, own);
+}
+
+/// Datagrams of one length with these numbers, from a source to a destination.
+fn numbered(
+    numbers: std::ops::Range<u16>,
+    source: SocketAddr,
+    destination: SocketAddr,
+) -> impl Iterator<Item = Transmit> {
+    numbers.map(move |number| {
+        let mut payload = vec![0; 1200];
+        payload[..2].copy_from_slice(&number.to_be_bytes());
+        Transmit::udp(TRANSPORT, source, destination, payload.into())
+    })
+}
+
+fn number(datagram: &Datagram) -> u16 {
+    u16::from_be_bytes([datagram.payload[0], datagram.payload[1]])
+}
+
+/// How many datagrams one system call carries here.
+fn segments_max() -> u64 {
+    let state = quinn_udp::UdpSocketState::new((&peer()).into()).unwrap();
+    state.max_gso_segments().min(RUN_SEGMENTS_MAX) as u64
+}
+
+#[test]
+fn datagrams_that_are_alike_leave_in_few_calls_and_arrive_in_order() {
+    let mut sockets = [Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap()];
+    let mut receiver = Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap();
+    introduce(&mut sockets[0], &mut receiver);
+    let [source, destination] = [sockets[0].local_address(), receiver.local_address()];
+    let mut frame = numbered(0..130, source, destination);
+    assert_eq!(send_all(&mut sockets, Instant::now(), || frame.next()), Sent::All);
+    let stats = sockets[0].stats();
+    let run = segments_max().min((RUN_LEN_MAX / 1200) as u64);
+    assert_eq!((stats.sent, stats.sends), (130, 130_u64.div_ceil(run)));
+    for expected in 0..130 {
+        let datagram = receive(&mut receiver);
+        assert_eq!((number(&datagram), datagram.payload.len()), (expected, 1200));
+    }
+    assert_eq!(receiver.receive().unwrap(), None);
+}
+
+#[test]
+fn a_turn_sends_as_much_as_its_budget_and_says_that_there_is_more() {
+    let mut sockets = [Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap()];
+    let mut receiver = Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap();
+    introduce(&mut sockets[0], &mut receiver);
+    let (own, other) = (sockets[0].local_address(), receiver.local_address());
+    let budget = u16::try_from(SEND_BUDGET).unwrap();
+    let mut transmits = numbered(0..budget, own, other);
+    // Only by asking once more is it known that there is no more.
+    assert_eq!(send_all(&mut sockets, Instant::now(), || transmits.next()), Sent::More);
+    assert_eq!(sockets[0].stats().sent, u64::from(budget));
+    assert_eq!(send_all(&mut sockets, Instant::now(), || transmits.next()), Sent::All);
+    let mut transmits = numbered(0..budget + 1, own, other);
+    assert_eq!(send_all(&mut sockets, Instant::now(), || transmits.next()), Sent::More);
+    assert_eq!(number_of_the_next(transmits), Some(budget));
+}
+
+fn number_of_the_next(mut transmits: impl Iterator<Item = Transmit>) -> Option<u16> {
+    transmits.next().map(|next| u16::from_be_bytes([next.payload[0], next.payload[1]]))
+}
+
+#[test]
+fn each_of_several_sockets_sends_what_is_its_own() {
+    let one = Socket::bind(TransportId(1), at("127.0.0.1", 0)).unwrap();
+    let two = Socket::bind(TransportId(2), at("127.0.0.1", 0)).unwrap();
+    let mut receiver = Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap();
+    let destination = receiver.local_address();
+    let mut sockets = [one, two];
+    let sources = [sockets[0].local_address(), sockets[1].local_address()];
+    let mut turns = (0..10).map(|turn| {
+        let (transport, source) = [(1, sources[0]), (2, sources[1])][turn % 2];
+        Transmit::udp(TransportId(transport), source, destination, "sound".into())
+    });
+    assert_eq!(send_all(&mut sockets, Instant::now(), || turns.next()), Sent::All);
+    assert_eq!(sockets.map(|socket| socket.stats().sent), [5, 5]);
+    let mut counts = [0, 0];
+    for _ in 0..10 {
+        let source = receive(&mut receiver).source;
+        counts[usize::from(source == sources[1])] += 1;
+    }
+    assert_eq!(counts, [5, 5]);
+}
+
+#[test]
+fn who_was_never_heard_gets_a_burst_and_who_was_heard_gets_all() {
+    let mut sockets = [Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap()];
+    let mut receiver = Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap();
+    let (source, stranger) = (sockets[0].local_address(), peer().local_addr().unwrap());
+    introduce(&mut sockets[0], &mut receiver);
+    let burst = u16::try_from(STRANGERS_BURST).unwrap();
+    let mut checks = numbered(0..burst + 1, source, stranger);
+    let mut sound = numbered(0..burst + 1, source, receiver.local_address());
+    let now = Instant::now();
+    assert_eq!(send_all(&mut sockets, now, || checks.next().or_else(|| sound.next())), Sent::All);
+    let stats = sockets[0].stats();
+    assert_eq!((stats.sent, stats.strangers_refused), (2 * u64::from(burst) + 1, 1));
+}
+
+/// What a socket counts that sends a run of 3 from an impossible source, then one of 20.
+fn sends_after(impossible: &str) -> u64 {
+    let mut sockets = [Socket::bind(TRANSPORT, at("0.0.0.0", 0)).unwrap()];
+    let mut receiver = Socket::bind(TRANSPORT, at("127.0.0.1", 0)).unwrap();
+    let (port, destination) = (sockets[0].local_address().port(), receiver.local_address());
+    let mut lost = numbered(0..3, at(impossible, port), destination);
+    let mut kept = numbered(3..23, at("127.0.0.1", port), destination);
+    let mut transmits = || lost.next().or_else(|| kept.next());
+    assert_eq!(send_all(&mut sockets, Instant::now(), &mut transmits), Sent::All);
+    let stats = sockets[0].stats();
+    assert_eq!((stats.sent, stats.send_errors), (20, 3));
+    for expected in 3..23 {
+        assert_eq!(number(&receive(&mut receiver)), expected);
+    }
+    stats.sends
+}
+
+#[test]
+fn a_run_that_the_system_refuses_is_tried_one_by_one_and_the_next_as_a_run_again() {
+    // A source that is not this machine's (RFC 5737): no route.
+    let run_of_20 = 20_u64.div_ceil(segments_max());
+    assert_eq!(sends_after("192.0.2.77"), u64::from(segments_max() > 1) + 3 + run_of_20);
+}
+
+#[test]
+fn the_error_that_may_mean_no_runs_does_not_when_each_datagram_alone_is_refused_too() {
+    // A multicast source is invalid, which is also what a system says that cannot cut up a run.
+    let run_of_20 = 20_u64.div_ceil(segments_max());
+    assert_eq!(sends_after("224.0.0.1"), u64::from(segments_max() > 1) + 3 + run_of_20);
 }
 
 #[test]

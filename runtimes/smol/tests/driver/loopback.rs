@@ -30,8 +30,8 @@ async fn echo(mut peer: Peer) -> Option<CloseReason> {
 }
 
 /// A bot on a free port; its thread ends when the driver does, and tells how calls ended.
-struct Bot {
-    handle: Handle,
+pub(crate) struct Bot {
+    pub(crate) handle: Handle,
     ends: async_channel::Receiver<Option<CloseReason>>,
     thread: thread::JoinHandle<std::io::Result<()>>,
 }
@@ -42,7 +42,11 @@ impl Bot {
     }
 
     fn on(options: Options) -> Bot {
-        let (driver, handle) = bind(Config::new(), options).unwrap();
+        Bot::with(Config::new(), options)
+    }
+
+    pub(crate) fn with(config: Config, options: Options) -> Bot {
+        let (driver, handle) = bind(config, options).unwrap();
         let (ended, ends) = async_channel::unbounded();
         let calls = handle.clone();
         let thread = thread::spawn(move || {
@@ -66,18 +70,26 @@ impl Bot {
         Bot { handle, ends, thread }
     }
 
+    /// Posts an offer; gives the answer.
+    pub(crate) fn post(&self, offer: &str) -> String {
+        let request = self.handle.request("POST", "/api/offer", offer.as_bytes());
+        let response = within_patience("an answer", request);
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.body
+    }
+
     /// How the next call ended.
-    fn end(&self) -> Option<CloseReason> {
+    pub(crate) fn end(&self) -> Option<CloseReason> {
         within_patience("the end of the call", async { self.ends.recv().await.unwrap() })
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         smol::block_on(self.handle.close());
         self.thread.join().unwrap().unwrap();
     }
 }
 
-fn within_patience<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) fn within_patience<T>(what: &str, future: impl Future<Output = T>) -> T {
     let late = async {
         smol::Timer::after(PATIENCE).await;
         panic!("not in time: {what}")
@@ -88,7 +100,7 @@ fn within_patience<T>(what: &str, future: impl Future<Output = T>) -> T {
 fn call_and_hang_up<S: Stack>(make: impl FnOnce(SocketAddr) -> S) {
     let bot = Bot::start();
     let mut page = Page::new(make);
-    page.call(&bot.handle);
+    page.call(|offer| bot.post(offer));
     page.hear("the data channel opens", |heard| *heard == Heard::Open);
 
     let message = r#"{"label":"rtvi-ai","type":"hello","data":{"number":7}}"#;
@@ -110,6 +122,8 @@ fn call_and_hang_up<S: Stack>(make: impl FnOnce(SocketAddr) -> S) {
     let stats = within_patience("figures", bot.handle.stats()).unwrap();
     assert_eq!((stats.sessions, stats.sockets.send_errors), (1, 0));
     assert!(stats.sockets.received >= 50 && stats.sockets.sent >= 50, "{stats:?}");
+    // A packet of sound is due every 20 ms, and a second of it was heard.
+    assert!((10..5_000).contains(&stats.lateness.count()), "{}", stats.lateness);
 
     page.hang_up();
     assert_eq!(bot.end(), Some(CloseReason::HungUp));
@@ -126,11 +140,31 @@ fn a_stack_of_another_make_hears_its_echo_and_its_end_is_noticed() {
     call_and_hang_up(Independent::new);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_message_leaves_in_fewer_calls_than_datagrams() {
+    let bot = Bot::start();
+    let mut page = Page::new(Plain::new);
+    page.call(|offer| bot.post(offer));
+    page.hear("the data channel opens", |heard| *heard == Heard::Open);
+    let before = within_patience("figures", bot.handle.stats()).unwrap().sockets;
+    let text =
+        format!(r#"{{"label":"rtvi-ai","type":"hello","data":"{}"}}"#, "long".repeat(16_000));
+    for _ in 0..4 {
+        page.stack.send_text(&text, Instant::now());
+        page.hear("the message comes back", |heard| *heard == Heard::Message(text.clone()));
+    }
+    let after = within_patience("figures", bot.handle.stats()).unwrap().sockets;
+    let (sent, sends) = (after.sent - before.sent, after.sends - before.sends);
+    // Its window opens little by little, so that a run is short: about ten datagrams here.
+    assert!(sent > 200 && sends < sent / 2, "{sent} datagrams in {sends} calls");
+}
+
 #[test]
 fn closing_the_handle_tells_the_page_and_ends_the_driver() {
     let bot = Bot::start();
     let mut page = Page::new(Plain::new);
-    page.call(&bot.handle);
+    page.call(|offer| bot.post(offer));
     page.hear("the data channel opens", |heard| *heard == Heard::Open);
 
     let handle = bot.handle.clone();
@@ -155,11 +189,15 @@ fn a_driver_of_several_sockets_answers_through_the_one_that_was_called() {
     assert_eq!(addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>(), [one.ip(), two.ip()]);
     // The page knows only the second one.
     let mut page = Page::new(Plain::new);
-    page.call_through(&bot.handle, |sdp| {
-        let first = format!(" {} {} typ host", one.ip(), addresses[0].port());
-        let keeps = |line: &&str| !line.ends_with(&first) && !line.contains(&format!("{first} "));
-        sdp.lines().filter(keeps).map(|line| format!("{line}\r\n")).collect()
-    });
+    page.call_through(
+        |offer| bot.post(offer),
+        |sdp| {
+            let first = format!(" {} {} typ host", one.ip(), addresses[0].port());
+            let keeps =
+                |line: &&str| !line.ends_with(&first) && !line.contains(&format!("{first} "));
+            sdp.lines().filter(keeps).map(|line| format!("{line}\r\n")).collect()
+        },
+    );
     page.hear("the data channel opens", |heard| *heard == Heard::Open);
     page.hang_up();
     assert_eq!(bot.end(), Some(CloseReason::HungUp));

@@ -74,6 +74,8 @@ impl World {
                 quiet = false;
             }
             self.heard.extend(std::iter::from_fn(|| self.page.poll_heard()));
+            let deadline = self.machine.end_turn(self.now);
+            assert_eq!(deadline, self.machine.poll_timeout());
             if quiet {
                 return;
             }
@@ -198,6 +200,23 @@ fn one_step_answers_as_many_requests_as_its_budget_and_says_that_there_are_more(
     assert_eq!(answered(&mut requests), REQUESTS_BUDGET);
     assert_eq!(world.machine.step(world.now), Step::Idle);
     assert_eq!(answered(&mut requests), 1);
+}
+
+#[test]
+fn the_lateness_of_turns_is_told() {
+    let mut world = World::new(Config::new());
+    let _peer = world.connect();
+    let handle = world.handle.clone();
+    world.advance(Duration::from_millis(200));
+    let punctual = world.ask(handle.stats()).unwrap().lateness;
+    assert!(punctual.count() >= 10, "{punctual}");
+    assert_eq!(punctual.max(), Duration::ZERO);
+
+    let late = Duration::from_millis(50);
+    world.now = world.machine.poll_timeout().unwrap() + late;
+    world.settle();
+    let lateness = world.ask(handle.stats()).unwrap().lateness;
+    assert!(lateness.max() >= late && lateness.max() < late * 102 / 100, "{lateness}");
 }
 
 #[test]

@@ -3,9 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../../../tests/support/independent.rs"]
 mod independent;
 mod loopback;
 mod machine;
+#[path = "../../../../tests/support/page.rs"]
 mod page;
+#[path = "../../../../tests/support/plain.rs"]
 mod plain;
+mod shards;
+mod threads;
+#[path = "../../../../tests/support/tone.rs"]
 mod tone;

@@ -40,6 +40,20 @@ impl Plain {
         }
     }
 
+    /// Offers an ICE restart from another address.
+    #[allow(dead_code, reason = "not every suite changes addresses")]
+    pub(crate) fn restart(&mut self, address: SocketAddr, now: Instant) -> String {
+        self.handle_timeout(now);
+        self.address = address;
+        self.rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
+        let mut api = self.rtc.sdp_api();
+        api.ice_restart(true);
+        let (offer, pending) = api.apply().unwrap();
+        self.pending = Some(pending);
+        self.drain();
+        offer.to_sdp_string()
+    }
+
     fn drain(&mut self) {
         self.timeout = None;
         while self.rtc.is_alive() {
