@@ -1,0 +1,151 @@
+//! A machine among the others of its node: what comes from them, what goes to them, and what all
+//! know of each other.
+//!
+//! Machines share nothing but their letter boxes and the few numbers of [`Placing`]. A machine
+//! that is alone has an exchange as well, without others.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use smallrtc::{Datagram, Endpoint};
+use smallrtc_udp::{Forward, ForwardStats, POSTS_MAX, Placing, Post};
+
+use crate::bell::Bell;
+
+/// Posts of other shards taken in one step: as many as a socket is read for
+/// (`smallrtc_udp::RECEIVE_BUDGET`).
+pub const POSTS_BUDGET: usize = 128;
+
+/// One machine's exchange.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    /// The number of the node's first shard, and which one this is, counted from there.
+    first: u16,
+    index: usize,
+    placing: Placing,
+    forward: Forward,
+    /// Nothing when the machine has come to its end.
+    inbox: Option<Receiver<Post>>,
+    boxes: Arc<[LetterBox]>,
+    /// Calls that were last published.
+    published: usize,
+}
+
+/// Where others put down what is for a machine.
+#[derive(Debug)]
+struct LetterBox {
+    posts: SyncSender<Post>,
+    bell: Arc<Bell>,
+}
+
+/// A machine's place among the others, before it is made.
+pub(crate) struct Seat {
+    pub(crate) exchange: Exchange,
+    /// What rings for the machine.
+    pub(crate) bell: Arc<Bell>,
+}
+
+/// Seats for the machines of a node, the first of which has this number.
+pub(crate) fn seats(first: u16, shards: u16) -> Vec<Seat> {
+    let placing = Placing::new(usize::from(shards));
+    let (mut letters, mut inboxes) = (Vec::new(), Vec::new());
+    for _ in 0..shards {
+        let (posts, inbox) = sync_channel(POSTS_MAX);
+        let bell = Arc::new(Bell::default());
+        letters.push(LetterBox { posts, bell: Arc::clone(&bell) });
+        inboxes.push((inbox, bell));
+    }
+    let boxes: Arc<[LetterBox]> = letters.into();
+    let seat = |(index, (inbox, bell))| {
+        let exchange = Exchange {
+            first,
+            index,
+            placing: placing.clone(),
+            forward: Forward::new(first..first + shards),
+            inbox: Some(inbox),
+            boxes: Arc::clone(&boxes),
+            published: 0,
+        };
+        Seat { exchange, bell }
+    };
+    inboxes.into_iter().enumerate().map(seat).collect()
+}
+
+impl Exchange {
+    /// The shard's number.
+    pub(crate) fn shard(&self) -> u16 {
+        let index = u16::try_from(self.index).expect("there are at most 4096 shards");
+        self.first + index
+    }
+
+    pub(crate) fn placing(&self) -> &Placing {
+        &self.placing
+    }
+
+    /// Takes a datagram of one of the machine's own sockets.
+    pub(crate) fn receive(&mut self, datagram: Datagram, endpoint: &mut Endpoint, now: Instant) {
+        if let Some(post) = self.forward.receive(datagram, endpoint, now) {
+            self.post(post);
+        }
+    }
+
+    /// Takes what others put down; true when there may be more.
+    pub(crate) fn take_posts(&mut self, endpoint: &mut Endpoint, now: Instant) -> bool {
+        for _ in 0..POSTS_BUDGET {
+            let Some(inbox) = &self.inbox else { return false };
+            let Ok(post) = inbox.try_recv() else { return false };
+            if let Some(post) = self.forward.take(post, endpoint, now) {
+                self.post(post);
+            }
+        }
+        true
+    }
+
+    /// Tells the others of the machine's load. Those that only wait for the last call of all to
+    /// end are woken when this was the last one here.
+    pub(crate) fn publish(&mut self, endpoint: &Endpoint) {
+        self.tell(endpoint.len(), endpoint.room());
+    }
+
+    /// Whether no machine has a call. A machine stays as long as others have calls, whose
+    /// datagrams may reach it first.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.placing.sessions() == 0
+    }
+
+    pub(crate) fn stats(&self) -> ForwardStats {
+        self.forward.stats()
+    }
+
+    /// The machine has come to its end: it has no calls, and nobody waits for it.
+    pub(crate) fn leave(&mut self) {
+        self.tell(0, 0);
+        self.inbox = None;
+    }
+
+    fn tell(&mut self, sessions: usize, room: usize) {
+        self.placing.publish(self.index, sessions, room);
+        let was_last = sessions == 0 && self.published > 0;
+        self.published = sessions;
+        if was_last {
+            let others = self.boxes.iter().enumerate().filter(|(index, _)| *index != self.index);
+            others.for_each(|(_, other)| other.bell.ring());
+        }
+    }
+
+    fn post(&mut self, (to, post): (u16, Post)) {
+        let addressee = self.boxes.get(usize::from(to - self.first));
+        let addressee = addressee.expect("the forward knows which shards there are");
+        match addressee.posts.try_send(post) {
+            Ok(()) => addressee.bell.ring(),
+            Err(_) => self.forward.note_dropped(),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
