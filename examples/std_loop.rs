@@ -1,44 +1,87 @@
-//! The core in an event loop of one's own: one thread, one socket of the standard library, no
-//! runtime. A small HTTP library takes the requests; any other would do.
+//! The core in an event loop of one's own, with nothing but the standard library.
 //!
-//! `cargo run --release -p smallrtc-server --example std_loop`, then call it from any SmallWebRTC
-//! client at the printed address.
+//! For whoever has a thread to spare and wants no runtime. It shows all that the core needs of a
+//! loop: datagrams and time go in; events, datagrams and the next deadline come out. A datagram to
+//! the own socket ends the wait when another thread wants something, so nothing is asked for in
+//! intervals.
+//!
+//! How precisely it sends is up to the system: a socket's timeout is rounded up to its tick, on
+//! Linux 1 to 10 ms. Where that is too coarse, smallrtc-mio and smallrtc-smol have a better timer.
+//!
+//! Run: `cargo run --release -p smallrtc-server --example std_loop [ADDRESS]`, open the printed
+//! address, talk. ADDRESS (`127.0.0.1:7861`) must be one that the caller reaches, so not `0.0.0.0`.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::print_stdout,
-    reason = "an event loop is where clocks, sockets and the terminal belong"
+    reason = "an event loop is where clocks, sockets, threads and the terminal belong"
 )]
 
 use std::error::Error;
-use std::io::Read;
-use std::net::UdpSocket;
+use std::io::{self, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
-use smallrtc::signaling::{Reply, Request, Signaling};
+use smallrtc::signaling::{BODY_LEN_MAX, Reply, Request, Response, Signaling};
 use smallrtc::{
     AudioFrame, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TransportId,
 };
-use tiny_http::{Header, Response, Server};
+use smallrtc_server::page;
 
-/// Long enough to sleep through silence, short enough that a request is not kept waiting.
-const WAIT_MAX: Duration = Duration::from_millis(10);
-const WAIT_MIN: Duration = Duration::from_millis(1);
+#[path = "common/stop.rs"]
+mod stop;
+
+/// How long to wait when nothing is due: as long as one likes, because every command ends it.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// A timeout of zero would be none.
+const WAIT_MIN: Duration = Duration::from_micros(1);
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let http = Server::http("127.0.0.1:7861")?;
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7861".to_owned());
+    let http = tiny_http::Server::http(address)?;
+    let listens = http.server_addr().to_ip().ok_or("listen on an IP address")?;
+    let socket = UdpSocket::bind((listens.ip(), 0))?;
     let here = socket.local_addr()?;
     let mut endpoint = Endpoint::new(Config::new().shared(), random()?, Instant::now());
     endpoint.add_local_candidate(LocalCandidate::host(TransportId(0), here));
-    let mut signaling = Signaling::new(random()?);
-    println!("POST offers to http://{}/api/offer", http.server_addr());
+    let signaling = Signaling::new(random()?);
 
+    let (sender, commands) = mpsc::channel();
+    let caller = Caller { commands: sender, waker: Arc::new(socket.try_clone()?), here };
+    let stopper = caller.clone();
+    stop::on_interrupt(move || stopper.send(Command::Stop));
+    thread::spawn(move || serve(&http, &caller));
+    println!("listening on http://{listens}/");
+    Ok(run(endpoint, signaling, &socket, &commands)?)
+}
+
+/// The loop.
+fn run(
+    mut endpoint: Endpoint,
+    mut signaling: Signaling,
+    socket: &UdpSocket,
+    commands: &Receiver<Command>,
+) -> io::Result<()> {
+    let here = socket.local_addr()?;
     let mut buffer = [0; 2048];
+    let mut closing = false;
     loop {
-        while let Some(request) = http.try_recv()? {
-            answer(request, &mut signaling, &mut endpoint)?;
+        for command in commands.try_iter() {
+            match command {
+                Command::Request { method, path, body, answer } => {
+                    let request = Request { method: &method, path: &path, body: &body };
+                    answer.send(respond(&mut endpoint, &mut signaling, request)).ok();
+                }
+                Command::Stop => {
+                    endpoint.close(Instant::now());
+                    closing = true;
+                }
+            }
         }
         endpoint.handle_timeout(Instant::now());
         while let Some((id, event)) = endpoint.poll_event() {
@@ -47,23 +90,24 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         while let Some(transmit) = endpoint.poll_transmit() {
             socket.send_to(&transmit.payload, transmit.destination).ok();
         }
-        let wait = endpoint.poll_timeout().map_or(WAIT_MAX, |at| at - Instant::now());
-        socket.set_read_timeout(Some(wait.clamp(WAIT_MIN, WAIT_MAX)))?;
-        if let Ok((len, source)) = socket.recv_from(&mut buffer) {
-            let payload = buffer[..len].to_vec().into();
-            let datagram = Datagram::udp(TransportId(0), source, here, payload);
-            let _ = endpoint.handle_datagram(datagram, Instant::now());
+        // Asked before the wait: nothing comes to an endpoint that is empty.
+        if closing && endpoint.is_empty() {
+            return Ok(());
         }
+        let wait = endpoint.poll_timeout().map_or(IDLE_MAX, |at| at - Instant::now());
+        socket.set_read_timeout(Some(wait.clamp(WAIT_MIN, IDLE_MAX)))?;
+        let Ok((len, source)) = socket.recv_from(&mut buffer) else { continue };
+        let payload = buffer[..len].to_vec().into();
+        let datagram = Datagram::udp(TransportId(0), source, here, payload);
+        let _ = endpoint.handle_datagram(datagram, Instant::now());
     }
 }
 
 /// The bot: what it hears and reads, it says and writes.
 fn on_event(endpoint: &mut Endpoint, signaling: &mut Signaling, id: SessionId, event: Event) {
     let now = Instant::now();
-    if let Event::Closed { reason } = event {
-        println!("{id} closed: {reason}");
+    if let Event::Closed { .. } = event {
         signaling.session_closed(id);
-        return;
     }
     let Some(mut session) = endpoint.session(id) else { return };
     match event {
@@ -77,33 +121,71 @@ fn on_event(endpoint: &mut Endpoint, signaling: &mut Signaling, id: SessionId, e
         Event::Message(message) => {
             session.send_message(message, now).ok();
         }
-        Event::StateChanged(state) => println!("{id} {state}"),
         _ => {}
     }
 }
 
-fn answer(
-    mut request: tiny_http::Request,
-    signaling: &mut Signaling,
-    endpoint: &mut Endpoint,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut body = Vec::new();
-    request.as_reader().take(128 * 1024).read_to_end(&mut body)?;
+/// What the core says to a request. A call that it makes is served at once.
+fn respond(endpoint: &mut Endpoint, signaling: &mut Signaling, request: Request<'_>) -> Response {
     let now = Instant::now();
-    let (method, path) = (request.method().to_string(), request.url().to_owned());
-    let asked = Request { method: &method, path: &path, body: &body };
-    // The address is known from the start, so no answer has to wait.
-    if let Reply::Now(answer) = signaling.handle(endpoint, asked, now) {
-        let json = Header::from_bytes("content-type", "application/json").expect("valid");
-        let response = Response::from_string(answer.body);
-        request.respond(response.with_status_code(answer.status).with_header(json))?;
-    }
+    let reply = signaling.handle(endpoint, request, now);
     while let Some(call) = signaling.poll_call() {
         if let Some(mut session) = endpoint.session(call.id) {
             session.start(now);
         }
     }
-    Ok(())
+    match reply {
+        Reply::Now(response) => response,
+        _ => unreachable!("no answer waits: all addresses are known from the start"),
+    }
+}
+
+/// What other threads want of the loop.
+enum Command {
+    Request { method: String, path: String, body: Vec<u8>, answer: Sender<Response> },
+    Stop,
+}
+
+/// Brings commands, and wakes the loop for them.
+#[derive(Clone)]
+struct Caller {
+    commands: Sender<Command>,
+    waker: Arc<UdpSocket>,
+    here: SocketAddr,
+}
+
+impl Caller {
+    fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // To the core it is a datagram of nobody's.
+            self.waker.send_to(&[], self.here).ok();
+        }
+    }
+}
+
+/// HTTP on a thread of its own, so that whoever sends slowly holds up no call: the page, and
+/// requests to the core.
+fn serve(http: &tiny_http::Server, caller: &Caller) {
+    for mut request in http.incoming_requests() {
+        let (method, path) = (request.method().to_string(), request.url().to_owned());
+        let mut body = Vec::new();
+        let reader = request.as_reader();
+        if reader.take(BODY_LEN_MAX as u64 + 1).read_to_end(&mut body).is_err() {
+            continue;
+        }
+        let (answer, answered) = mpsc::channel();
+        let (status, content_type, text) = match page::asset(&path) {
+            Some(file) => (200, file.content_type, file.body.to_owned()),
+            None => {
+                caller.send(Command::Request { method, path, body, answer });
+                let Ok(answer) = answered.recv() else { return };
+                (answer.status, "application/json", answer.body)
+            }
+        };
+        let header = tiny_http::Header::from_bytes("content-type", content_type);
+        let response = tiny_http::Response::from_string(text).with_status_code(status);
+        request.respond(response.with_header(header.expect("plain text"))).ok();
+    }
 }
 
 fn random() -> Result<Seed, getrandom::Error> {

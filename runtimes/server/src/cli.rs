@@ -1,11 +1,21 @@
 //! The command line.
 
+mod load;
+mod record;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smallrtc::Config;
+use smallrtc_server::bots::pass_config;
 use smallrtc_server::{Options, Tls};
+use smallrtc_smol::SHARDS_MAX;
+
+pub(crate) use load::Load;
+
+use crate::logs::LogFile;
+pub(crate) use record::Record;
 
 /// The bot's side of a browser call: serves a page and takes calls from it and from Pipecat's
 /// SmallWebRTC clients.
@@ -22,6 +32,28 @@ pub(crate) struct Cli {
 enum Command {
     /// Serves the page and runs a bot in each call (the default).
     Serve(Serve),
+    /// Calls a SmallWebRTC server many times over and tells what became of the calls.
+    ///
+    /// Exit code 0: every call connected, its data channel opened, and it lasted until the load
+    /// ended; with --expect-echo every call that was listened to also heard its own tone. 1: not
+    /// so, the report tells. 2: an option cannot be used.
+    Load(Load),
+    /// Prints the log of a call as a timeline.
+    Show(LogFile),
+    /// Runs the log of a call through the session again and compares.
+    ///
+    /// Exit code 0: identical, as far as the log goes. 1: not, the first difference is shown with
+    /// what led to it; or the log is damaged. 2: it cannot be read.
+    Replay(LogFile),
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Serve(Serve),
+    Load(Load),
+    Show(LogFile),
+    Replay(LogFile),
 }
 
 /// What `serve` takes.
@@ -32,16 +64,21 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7860")]
     listen: SocketAddr,
     /// The one UDP port of all calls, 0 for a free one. Default: the number of the HTTP port.
+    /// With `--shards N` these are N ports: this one and those that follow it.
     #[arg(long, value_name = "PORT")]
     udp_port: Option<u16>,
+    /// Divides the calls among N threads, each with a UDP port of its own.
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
+    shards: u16,
     /// A public address that a 1:1 NAT maps to this machine (cloud machines); may be repeated.
     #[arg(long, value_name = "IP")]
     advertise: Vec<IpAddr>,
     /// What answers in the calls.
     #[arg(long, value_enum, default_value_t = Bot::Echo)]
     bot: Bot,
-    /// The most calls at once; the next is refused with 503. An echo with Opus takes about a
-    /// hundredth of a core.
+    /// The most calls at once in each shard; the next is refused with 503. An echo with Opus takes
+    /// about a hundredth of a core.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
     max_sessions: usize,
     /// PEM file with the certificate chain for https.
@@ -54,6 +91,8 @@ pub(crate) struct Serve {
     /// microphone on every address, not on localhost alone.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
     tls_self_signed: bool,
+    #[command(flatten)]
+    record: Record,
 }
 
 /// What answers in the calls.
@@ -61,14 +100,19 @@ pub(crate) struct Serve {
 pub(crate) enum Bot {
     /// Everybody hears, reads and sees themselves.
     Echo,
+    /// As echo, but sound comes back as it was coded: no codec, no pacing. For measuring.
+    Pass,
 }
 
 impl Cli {
-    /// What to serve: `smallrtc` alone is `smallrtc serve`.
-    pub(crate) fn serve(self) -> Serve {
+    /// What is asked for: `smallrtc` alone is `smallrtc serve`.
+    pub(crate) fn task(self) -> Task {
         match self.command {
-            Some(Command::Serve(serve)) => serve,
-            None => self.serve,
+            Some(Command::Serve(serve)) => Task::Serve(serve),
+            Some(Command::Load(load)) => Task::Load(load),
+            Some(Command::Show(file)) => Task::Show(file),
+            Some(Command::Replay(file)) => Task::Replay(file),
+            None => Task::Serve(self.serve),
         }
     }
 }
@@ -78,6 +122,10 @@ impl Serve {
         self.bot
     }
 
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
     pub(crate) fn options(self) -> Options {
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(cert), Some(key)) => Tls::Files { cert, key },
@@ -85,8 +133,13 @@ impl Serve {
             _ => Tls::Off,
         };
         let config = Config::new().max_sessions(self.max_sessions);
+        let config = match self.bot {
+            Bot::Echo => config,
+            Bot::Pass => pass_config(config),
+        };
         let mut options = Options::new().listen(self.listen).tls(tls).config(config);
         options.udp_port = self.udp_port;
+        options.shards = self.shards;
         options.advertise = self.advertise;
         options
     }
@@ -108,7 +161,10 @@ mod tests {
     fn options(words: &[&str]) -> Result<Options, String> {
         let words = std::iter::once("smallrtc").chain(words.iter().copied());
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
-        Ok(cli.serve().options())
+        match cli.task() {
+            Task::Serve(serve) => Ok(serve.options()),
+            Task::Load(_) | Task::Show(_) | Task::Replay(_) => Err("another task".to_owned()),
+        }
     }
 
     #[test]
@@ -120,7 +176,7 @@ mod tests {
     fn serve_is_the_default_with_its_flags() {
         let plain = options(&[]).unwrap();
         assert_eq!(plain.listen, Options::new().listen);
-        assert_eq!(plain.udp_port, None);
+        assert_eq!((plain.udp_port, plain.shards), (None, 1));
         for words in [&["serve", "--listen", "[::1]:80"][..], &["--listen", "[::1]:80"]] {
             assert_eq!(options(words).unwrap().listen, "[::1]:80".parse().unwrap());
         }
@@ -128,10 +184,10 @@ mod tests {
 
     #[test]
     fn every_flag_arrives() {
-        let words = "--udp-port 0 --advertise 203.0.113.1 --advertise 2001:db8::1 --bot echo \
+        let words = "--udp-port 0 --shards 2 --advertise 203.0.113.1 --advertise 2001:db8::1 --bot echo \
             --tls-cert a.pem --tls-key b.pem";
         let options = options(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
-        assert_eq!(options.udp_port, Some(0));
+        assert_eq!((options.udp_port, options.shards), (Some(0), 2));
         assert_eq!(options.advertise.len(), 2);
         assert_eq!(options.tls, Tls::Files { cert: "a.pem".into(), key: "b.pem".into() });
     }
@@ -141,6 +197,8 @@ mod tests {
         for (words, flag) in [
             (&["--listen", "7860"][..], "--listen"),
             (&["--udp-port", "65536"], "--udp-port"),
+            (&["--shards", "0"], "--shards"),
+            (&["--shards", "257"], "--shards"),
             (&["--advertise", "example.org"], "--advertise"),
             (&["--bot", "parrot"], "--bot"),
             (&["--max-sessions", "0"], "--max-sessions"),

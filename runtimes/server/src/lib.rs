@@ -28,7 +28,8 @@
 //! }
 //! ```
 //!
-//! [`bots`] has the bots that the program `smallrtc` runs.
+//! [`bots`] has the bots that the program `smallrtc` runs, [`load`] calls a server many times over
+//! and tells what became of the calls.
 //!
 //! What it never does: touch a datagram (that is `smallrtc-smol`), keep state for each call, or
 //! answer from anything but memory. Each connection is bounded in bytes and in time
@@ -39,12 +40,15 @@
 pub mod bots;
 mod http;
 pub mod limits;
+pub mod load;
 mod options;
-mod page;
+pub mod page;
+mod recordings;
 mod server;
 mod tls;
 
 pub use options::{OptionError, Options, Tls};
+pub use recordings::Recordings;
 pub use server::Server;
 pub use smallrtc_smol::{AudioBlock, Handle, Peer, PeerSender, Received};
 

@@ -1,27 +1,31 @@
 //! The program `smallrtc`: options in, address out, a bot in each call, and an orderly end.
 //!
 //! Exit codes: 0 after Ctrl-C or SIGTERM, 2 when an option or a file of it cannot be used, 130
-//! after a second Ctrl-C, which waits for nothing.
+//! after a second Ctrl-C, which waits for nothing. `smallrtc load` ends with 0 when all calls came
+//! about and lasted, with 1 when not; for `show` and `replay` see [`logs`].
 
 #![forbid(unsafe_code)]
 
 mod cli;
+mod logs;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::Sender;
 use async_signal::{Signal, Signals};
 use clap::Parser;
 use futures_lite::{StreamExt, future};
-use smallrtc_server::{OptionError, Peer, Server, bots};
+use smallrtc_server::load::LoadError;
+use smallrtc_server::{OptionError, Peer, Recordings, Server, bots};
 use smol::Timer;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{Bot, Cli};
+use crate::cli::{Bot, Cli, Load, Serve, Task};
 
 /// How long the bots may take, once all calls have ended, to see that: they have nothing left to
 /// wait for.
@@ -32,13 +36,35 @@ const BAD_OPTION: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let serve = Cli::parse().serve();
-    if let Err(error) = log() {
-        return refuse(&format!("RUST_LOG: {error}"));
+    match Cli::parse().task() {
+        Task::Serve(serve) => logged(|| answer_calls(serve)),
+        Task::Load(options) => logged(|| load(options)),
+        // What a replayed session would log is what it logged when it was recorded.
+        Task::Show(file) => file.show(),
+        Task::Replay(file) => file.replay(),
     }
+}
+
+fn logged(task: impl FnOnce() -> ExitCode) -> ExitCode {
+    match log() {
+        Ok(()) => task(),
+        Err(error) => refuse(&format!("RUST_LOG: {error}")),
+    }
+}
+
+fn answer_calls(serve: Serve) -> ExitCode {
     let bot = serve.bot();
+    let record = serve.record().clone();
+    let mut options = serve.options();
+    let recordings = match record.apply(options.config) {
+        Ok((config, recordings)) => {
+            options.config = config;
+            recordings
+        }
+        Err(error) => return refuse(&error),
+    };
     smol::block_on(async {
-        match run(serve.options(), bot).await {
+        match run(options, bot, recordings).await {
             Ok(code) => code,
             Err(error) => refuse(&format!("--{error}")),
         }
@@ -61,9 +87,38 @@ fn refuse(error: &str) -> ExitCode {
     ExitCode::from(BAD_OPTION)
 }
 
-async fn run(options: smallrtc_server::Options, bot: Bot) -> Result<ExitCode, OptionError> {
+/// Runs a load, and prints what it found out.
+fn load(options: Load) -> ExitCode {
+    let prints_json = options.prints_json();
+    let report = match options.load().run() {
+        Ok(report) => report,
+        Err(LoadError::Option(error)) if error.option() == "url" => {
+            return refuse(&error.to_string());
+        }
+        Err(LoadError::Option(error)) => return refuse(&format!("--{error}")),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = if prints_json {
+        serde_json::to_string_pretty(&report).unwrap_or_else(|error| error.to_string())
+    } else {
+        report.to_string()
+    };
+    let _ = writeln!(io::stdout(), "{text}");
+    if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn run(
+    options: smallrtc_server::Options,
+    bot: Bot,
+    recordings: Option<Arc<Recordings>>,
+) -> Result<ExitCode, OptionError> {
     // Before the address is printed, so that whoever waits for it may stop the program at once.
-    let mut signals = Signals::new([Signal::Int, Signal::Term]).ok();
+    let signals = Signals::new([Signal::Int, Signal::Term]);
+    // Windows knows Ctrl-C alone, and refuses any other.
+    let mut signals = signals.or_else(|_| Signals::new([Signal::Int])).ok();
     let server = Server::bind(options).await?;
     announce(&server);
     let (running, ended) = async_channel::bounded::<()>(1);
@@ -73,6 +128,11 @@ async fn run(options: smallrtc_server::Options, bot: Bot) -> Result<ExitCode, Op
         server.close().await;
         // Every bot holds a sender: this gives an error when the last one is gone.
         let _ = within(BOTS_TIME_MAX, ended.recv()).await;
+        if let Some(recordings) = recordings
+            && !smol::unblock(move || recordings.finish()).await
+        {
+            warn!("the disk is too slow: the last seconds of recordings are lost");
+        }
         ExitCode::SUCCESS
     };
     let again = async {
@@ -114,14 +174,15 @@ async fn take_calls(server: &Server, bot: Bot, running: Sender<()>) {
 }
 
 async fn answer(peer: Peer, bot: Bot) {
-    let call = peer.id();
-    info!(%call, pc_id = peer.pc_id(), "call begins");
+    let (shard, call) = (peer.shard(), peer.id());
+    info!(shard, %call, pc_id = peer.pc_id(), "call begins");
     let reason = match bot {
         Bot::Echo => bots::echo(peer).await,
+        Bot::Pass => bots::pass(peer).await,
     };
     match reason {
-        Some(reason) => info!(%call, %reason, "call ended"),
-        None => info!(%call, "call ended with its driver"),
+        Some(reason) => info!(shard, %call, %reason, "call ended"),
+        None => info!(shard, %call, "call ended with its driver"),
     }
 }
 

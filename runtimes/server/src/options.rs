@@ -15,8 +15,13 @@ pub struct Options {
     /// call.
     pub listen: SocketAddr,
     /// The UDP port of all calls; 0 takes a free one. `None`, the default, takes the number of
-    /// [`Options::listen`]'s port: one number to open in a firewall.
+    /// [`Options::listen`]'s port: one number to open in a firewall. N shards take this one and
+    /// the N - 1 that follow it, or N free ones.
     pub udp_port: Option<u16>,
+    /// Among how many threads the calls are divided, each with a UDP port of its own; 1 by
+    /// default, at most [`SHARDS_MAX`](smallrtc_smol::SHARDS_MAX). `Config::max_sessions` holds for
+    /// each. The first shares its thread with HTTP and the bots.
+    pub shards: u16,
     /// Public addresses that a 1:1 NAT maps to this machine.
     pub advertise: Vec<IpAddr>,
     /// Whether HTTP is encrypted; not by default.
@@ -45,7 +50,7 @@ pub enum Tls {
     },
 }
 
-/// An option that a server cannot be started with.
+/// An option that a server cannot be started with, or a load be run with.
 ///
 /// The text begins with the option's name as on the command line, without the dashes.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,7 @@ impl Options {
         Options {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7860),
             udp_port: None,
+            shards: 1,
             advertise: Vec::new(),
             tls: Tls::Off,
             config: Config::new(),
@@ -80,6 +86,13 @@ impl Options {
     #[must_use]
     pub fn udp_port(mut self, port: u16) -> Options {
         self.udp_port = Some(port);
+        self
+    }
+
+    /// Divides the calls among so many threads.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Options {
+        self.shards = shards;
         self
     }
 
@@ -121,7 +134,8 @@ impl OptionError {
     }
 
     /// The option's name, as on the command line without the dashes: `listen`, `udp-port`,
-    /// `tls-cert`, `tls-key` or `tls-self-signed`.
+    /// `shards`, `tls-cert`, `tls-key` or `tls-self-signed`; of a load `url` or the name of one of
+    /// its flags.
     #[must_use]
     pub fn option(&self) -> &'static str {
         self.option

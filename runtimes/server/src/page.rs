@@ -1,12 +1,19 @@
 //! The page, held in the program: a file each for text, style and code, so that the content
 //! security policy can forbid everything that is inline or comes from elsewhere.
+//!
+//! [`Server`](crate::Server) serves it. A program with an HTTP server of its own may as well: the
+//! page calls `/api/offer` of whoever it came from.
 
 /// One file of the page.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asset {
-    pub(crate) path: &'static str,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: &'static str,
+#[non_exhaustive]
+pub struct Asset {
+    /// Where it is served, with a slash at the beginning.
+    pub path: &'static str,
+    /// The value of the header `content-type`.
+    pub content_type: &'static str,
+    /// The file.
+    pub body: &'static str,
 }
 
 /// What the page may do: run its own files, call its own server, play the call's media.
@@ -36,8 +43,9 @@ const ASSETS: [Asset; 8] = [
     },
 ];
 
-/// The file at a path.
-pub(crate) fn asset(path: &str) -> Option<Asset> {
+/// The file at a path, which has no query; `None` for all that the page is not.
+#[must_use]
+pub fn asset(path: &str) -> Option<Asset> {
     ASSETS.iter().find(|asset| asset.path == path).copied()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use futures_rustls::TlsAcceptor;
-use smallrtc_smol::{Handle, Peer};
+use smallrtc_smol::{Handle, Peer, SHARDS_MAX};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Task, Timer};
 use tracing::{debug, error, warn};
@@ -100,10 +100,18 @@ impl Server {
 }
 
 fn bind_calls(options: &Options) -> Result<(smallrtc_smol::Driver, Handle), OptionError> {
+    if !(1..=SHARDS_MAX).contains(&options.shards) {
+        let expected = format!("expected 1 to {SHARDS_MAX}");
+        return Err(OptionError::new("shards", options.shards, expected));
+    }
     let port = options.udp_port.unwrap_or(options.listen.port());
     let udp = SocketAddr::new(options.listen.ip(), port);
-    let mut sockets = smallrtc_smol::Options::new().udp(udp);
+    let mut sockets = smallrtc_smol::Options::new().udp(udp).shards(options.shards);
     for address in &options.advertise {
+        if address.is_unspecified() || address.is_multicast() {
+            let expected = "expected an address that clients reach";
+            return Err(OptionError::new("advertise", address, expected));
+        }
         sockets = sockets.advertise(*address);
     }
     smallrtc_smol::bind(options.config.clone(), sockets)

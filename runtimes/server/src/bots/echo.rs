@@ -2,7 +2,7 @@
 //!
 //! Sound is decoded and goes out again through the pacing queue; messages come back unchanged,
 //! in order, text as text and binary as binary, except `client-ready`, which is answered;
-//! pictures come back as they were coded.
+//! pictures come back as they were coded, and so does sound in calls that give it out coded.
 //!
 //! Messages go through a queue of their own, so that a peer that reads none of them stops
 //! hearing nothing else.
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
-use smallrtc::{AudioFrame, CloseReason, EncodedFrame, Event, MediaKind, Message, Track, TrackId};
+use smallrtc::{
+    AudioFrame, CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId,
+};
 use smallrtc_smol::{AudioBlock, Peer, PeerSender, Received};
 use tracing::{debug, info};
 
@@ -45,6 +47,9 @@ async fn repeat(peer: &mut Peer, messages: Sender<Message>) -> Option<CloseReaso
             Received::Audio(block) => sound.repeat(peer, &block).await,
             // The other end is gone only when the call is, which is told next.
             Received::Message(message) => drop(messages.send(message).await),
+            Received::Encoded { track, frame } if frame.codec == Codec::Opus => {
+                send_coded(peer, track, frame).await;
+            }
             Received::Encoded { track, frame } => pictures.repeat(peer, track, frame).await,
             Received::Event(event) => {
                 sound.see(&event);
@@ -67,6 +72,12 @@ async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
     }
 }
 
+async fn send_coded(peer: &Peer, track: TrackId, frame: EncodedFrame) {
+    if let Err(error) = peer.send_encoded(track, frame).await {
+        debug!(%error, %track, "a frame could not be returned");
+    }
+}
+
 /// The way back of sound.
 #[derive(Debug, Default)]
 struct Sound {
@@ -84,7 +95,7 @@ impl Sound {
         if self.backlog.takes(duration) {
             self.send(peer, block.frame()).await;
         } else {
-            debug!(call = %peer.id(), skipped = self.backlog.skipped(), "the echo lagged");
+            debug!(shard = peer.shard(), call = %peer.id(), skipped = self.backlog.skipped(), "the echo lagged");
         }
     }
 
@@ -134,11 +145,7 @@ enum Verdict {
 impl Pictures {
     async fn repeat(&mut self, peer: &Peer, track: TrackId, frame: EncodedFrame) {
         match self.judge(track, frame.keyframe, frame.contiguous) {
-            Verdict::Return => {
-                if let Err(error) = peer.send_encoded(track, frame).await {
-                    debug!(%error, "a picture could not be returned");
-                }
-            }
+            Verdict::Return => send_coded(peer, track, frame).await,
             Verdict::HoldBack => {}
             Verdict::AskForKeyframe => peer.request_keyframe(track).await,
         }
@@ -179,12 +186,16 @@ fn goes_both_ways(track: &Track) -> bool {
 }
 
 fn log(peer: &Peer, event: &Event) {
-    let call = peer.id();
+    let (shard, call) = (peer.shard(), peer.id());
     match event {
-        Event::StateChanged(state) => debug!(%call, %state, "state"),
-        Event::ChannelOpened { label } => debug!(%call, label, "channel open"),
-        Event::TrackStatus { track, enabled } => debug!(%call, %track, enabled, "track status"),
-        Event::MessagesDropped { count } => info!(%call, count, "messages dropped: no channel"),
+        Event::StateChanged(state) => debug!(shard, %call, %state, "state"),
+        Event::ChannelOpened { label } => debug!(shard, %call, label, "channel open"),
+        Event::TrackStatus { track, enabled } => {
+            debug!(shard, %call, %track, enabled, "track status")
+        }
+        Event::MessagesDropped { count } => {
+            info!(shard, %call, count, "messages dropped: no channel")
+        }
         _ => {}
     }
 }

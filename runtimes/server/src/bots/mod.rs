@@ -2,6 +2,8 @@
 
 mod delay;
 mod echo;
+mod pass;
 mod rtvi;
 
 pub use echo::echo;
+pub use pass::{pass, pass_config};

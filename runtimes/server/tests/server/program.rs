@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-fn smallrtc(flags: &[&str]) -> Child {
+pub(crate) fn smallrtc(flags: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_smallrtc"))
         .args(flags)
         .env_remove("RUST_LOG")
@@ -15,14 +15,14 @@ fn smallrtc(flags: &[&str]) -> Child {
 }
 
 /// The exit code and what was said on stderr.
-fn end(mut child: Child) -> (Option<i32>, String) {
+pub(crate) fn end(mut child: Child) -> (Option<i32>, String) {
     let mut error = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut error).expect("UTF-8");
     (child.wait().expect("it ends").code(), error)
 }
 
 /// Starts it on a free port and reads the address that it prints.
-fn serve(flags: &[&str]) -> (Child, String) {
+pub(crate) fn serve(flags: &[&str]) -> (Child, String) {
     let mut child = smallrtc(&[&["--listen", "127.0.0.1:0"], flags].concat());
     let mut line = String::new();
     let out = child.stdout.as_mut().expect("piped");
@@ -30,9 +30,11 @@ fn serve(flags: &[&str]) -> (Child, String) {
     (child, line.trim_end().to_owned())
 }
 
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
-    assert!(sent.expect("kill is there").success());
+pub(crate) fn signal(child: &Child, name: &str) {
+    // The shell's own, because not every machine has the program.
+    let kill = ["-c", "kill \"$0\" \"$1\"", name, &child.id().to_string()];
+    let sent = Command::new("sh").args(kill).status();
+    assert!(sent.expect("a shell is there").success());
 }
 
 #[test]
@@ -40,6 +42,7 @@ fn the_address_is_printed_and_a_signal_ends_it_with_success() {
     for (name, flags, scheme) in [
         ("-INT", &[][..], "open http://127.0.0.1:"),
         ("-TERM", &["--tls-self-signed"], "open https://"),
+        ("-TERM", &["--shards", "2"], "open http://"),
     ] {
         let (child, line) = serve(flags);
         assert!(line.starts_with(scheme), "{line}");
@@ -57,9 +60,12 @@ fn options_that_cannot_be_used_are_named_and_give_2() {
         (&["--listen", "nowhere"][..], "--listen"),
         (&["--listen", &address], "--listen"),
         (&["--listen", "203.0.113.1:0"], "--listen"),
+        (&["--listen", "127.0.0.1:0", "--advertise", "0.0.0.0"], "--advertise"),
         (&["--tls-cert", "no/such", "--tls-key", "no/such"], "--tls-cert"),
         (&["--no-such-flag"], "--no-such-flag"),
         (&["serve", "--max-sessions", "0"], "--max-sessions"),
+        (&["serve", "--shards", "0"], "--shards"),
+        (&["--listen", "127.0.0.1:0", "--udp-port", "65535", "--shards", "2"], "--udp-port"),
     ] {
         let (code, error) = end(smallrtc(flags));
         assert_eq!(code, Some(2), "{flags:?}: {error}");

@@ -1,0 +1,115 @@
+//! Just enough of HTTP/1.1 for examples that have sockets of their own: one request a connection,
+//! without a thread and without waiting. An application has a better one.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::str;
+
+use smallrtc::signaling::BODY_LEN_MAX;
+
+/// A request's head, in bytes. Browsers send less than one KiB.
+const HEAD_LEN_MAX: usize = 8 * 1024;
+
+/// Method, path and body.
+pub(crate) type Request<'a> = (&'a str, &'a str, &'a [u8]);
+
+/// Status, content type and body.
+pub(crate) type Response = (u16, &'static str, String);
+
+/// One request and its answer, over a stream that does not block.
+pub(crate) struct Exchange<S> {
+    stream: S,
+    request: Vec<u8>,
+    response: Option<Vec<u8>>,
+    written: usize,
+}
+
+impl<S: Read + Write> Exchange<S> {
+    pub(crate) fn new(stream: S) -> Exchange<S> {
+        Exchange { stream, request: Vec::new(), response: None, written: 0 }
+    }
+
+    /// Reads and writes until the stream would block; asks for the answer in between. False when
+    /// there is nothing more to be done: drop it then.
+    pub(crate) fn advance(&mut self, answer: impl FnOnce(Request<'_>) -> Response) -> bool {
+        if self.response.is_none() {
+            let is_open = self.read();
+            match parse(&self.request) {
+                Ok(None) => return is_open,
+                Ok(Some(request)) => self.response = Some(render(answer(request))),
+                Err(status) => self.response = Some(render((status, "text/plain", String::new()))),
+            }
+        }
+        self.write()
+    }
+
+    /// False when nothing more can come.
+    fn read(&mut self) -> bool {
+        let mut part = [0; 4096];
+        // Whatever is longer than this is refused, read or not.
+        while self.request.len() <= HEAD_LEN_MAX + BODY_LEN_MAX {
+            match self.stream.read(&mut part) {
+                Ok(0) => return false,
+                Ok(len) => self.request.extend_from_slice(&part[..len]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    /// True while some of the response waits for room.
+    fn write(&mut self) -> bool {
+        let response = self.response.as_deref().unwrap_or_default();
+        while self.written < response.len() {
+            match self.stream.write(&response[self.written..]) {
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+}
+
+/// A whole request, `None` while more of it has to come, or the status that refuses it.
+fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, u16> {
+    let Some(end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") else {
+        return if bytes.len() > HEAD_LEN_MAX { Err(431) } else { Ok(None) };
+    };
+    let (head, body) = (&bytes[..end], &bytes[end + 4..]);
+    let mut lines = str::from_utf8(head).map_err(|_| 400_u16)?.split("\r\n");
+    let mut words = lines.next().unwrap_or_default().split(' ');
+    let (Some(method), Some(path)) = (words.next(), words.next()) else { return Err(400) };
+    let mut len = 0;
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => len = value.trim().parse().map_err(|_| 400_u16)?,
+            "transfer-encoding" => return Err(411),
+            _ => {}
+        }
+    }
+    if len > BODY_LEN_MAX {
+        return Err(413);
+    }
+    let path = path.split('?').next().unwrap_or_default();
+    Ok(body.get(..len).map(|body| (method, path, body)))
+}
+
+fn render((status, content_type, body): Response) -> Vec<u8> {
+    let len = body.len();
+    let text = format!(
+        "HTTP/1.1 {status} -\r\ncontent-type: {content_type}\r\ncontent-length: {len}\r\n\
+         connection: close\r\n\r\n{body}"
+    );
+    text.into_bytes()
+}
+
+/// What is there to be accepted; `None` when nothing is now. What went wrong with one caller is
+/// that caller's.
+pub(crate) fn accepted<S, A>(result: io::Result<(S, A)>) -> Option<Option<S>> {
+    match result {
+        Ok((stream, _)) => Some(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(_) => Some(None),
+    }
+}
