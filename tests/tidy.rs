@@ -163,3 +163,119 @@ fn every_file_that_the_documents_name_exists() {
     }
     report("documents name files that exist", &found);
 }
+
+/// Names that exist on some systems only.
+const OF_ONE_SYSTEM: [&str; 7] =
+    ["std::os::", "mio::unix", "rustix::", "libc::", "AsRawFd", "AsFd", "timerfd_"];
+
+/// Whether an attribute says for which system an item is.
+fn names_a_system(line: &str) -> bool {
+    let line = line.trim();
+    let says = ["unix", "windows", "target_os", "target_family"];
+    line.starts_with("#[cfg(") && says.iter().any(|word| line.contains(word))
+}
+
+/// Whether an item, or one that it is in, has a condition on the system. Items are told by their
+/// indentation, which the formatter keeps.
+fn is_conditional(lines: &[&str], mut number: usize) -> bool {
+    loop {
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let own = indent(lines[number]);
+        let attributes = lines[..number].iter().rev();
+        let mut attributes = attributes.take_while(|line| {
+            let line = line.trim();
+            line.starts_with("#[") || line.starts_with("///") || line.starts_with("//")
+        });
+        if attributes.any(|line| names_a_system(line)) {
+            return true;
+        }
+        let outer = |line: &&str| !line.trim().is_empty() && indent(line) < own;
+        let Some(around) = lines[..number].iter().rposition(outer) else { return false };
+        number = around;
+    }
+}
+
+/// The line of a parent that declares a module's file, and the parent's lines.
+fn declaration<'a>(name: &str, sources: &'a [(String, String)]) -> Option<(Vec<&'a str>, usize)> {
+    let path = Path::new(name);
+    let stem = path.file_stem()?.to_str()?;
+    let folder = path.parent()?;
+    let (module, folder) = if stem == "mod" {
+        (folder.file_name()?.to_str()?, folder.parent()?)
+    } else {
+        (stem, folder)
+    };
+    let parents = [folder.join("lib.rs"), folder.join("main.rs"), folder.join("mod.rs")];
+    let parents = parents.into_iter().chain([folder.with_extension("rs")]);
+    for parent in parents {
+        let Some((_, text)) = sources.iter().find(|(name, _)| *Path::new(name) == parent) else {
+            continue;
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let declares = |line: &&str| {
+            let words = line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            words == format!("mod {module};")
+        };
+        if let Some(number) = lines.iter().position(declares) {
+            return Some((lines, number));
+        }
+    }
+    None
+}
+
+#[test]
+fn what_one_system_has_is_used_there_only() {
+    let mut found = Vec::new();
+    let mut used = 0;
+    for under in ["src", "runtimes/udp/src", "runtimes/smol/src", "runtimes/mio/src"]
+        .into_iter()
+        .chain(["runtimes/server/src", "tests/sim/src"])
+    {
+        let sources = sources(under);
+        for (name, text) in &sources {
+            let for_one = declaration(name, &sources)
+                .is_some_and(|(lines, number)| is_conditional(&lines, number));
+            let lines: Vec<&str> = text.lines().collect();
+            for (number, line) in lines.iter().enumerate() {
+                let code = line.split("//").next().unwrap_or_default();
+                if OF_ONE_SYSTEM.iter().any(|word| code.contains(word)) {
+                    used += 1;
+                    if !for_one && !is_conditional(&lines, number) {
+                        found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    report("what one system has stands under a condition on the system", &found);
+    assert!(used > 0, "the alarm names a file descriptor, or this looks at nothing");
+}
+
+#[test]
+fn a_condition_on_the_system_is_seen_around_an_item_and_before_it() {
+    let text = "\
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
+
+#[cfg(target_os = \"linux\")]
+/// A timer.
+mod timer {
+    use std::os::fd::OwnedFd;
+
+    fn inner() {
+        let flags = rustix::io::read();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+}";
+    let lines: Vec<&str> = text.lines().collect();
+    let conditional: Vec<bool> = (0..lines.len())
+        .filter(|number| OF_ONE_SYSTEM.iter().any(|word| lines[*number].contains(word)))
+        .map(|number| is_conditional(&lines, number))
+        .collect();
+    assert_eq!(conditional, [true, false, true, true, false]);
+}
