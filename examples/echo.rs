@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a program says where it can be found")]
 
 use std::error::Error;
+use std::io;
 
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
@@ -32,9 +33,8 @@ async fn take_calls(server: &Server) {
 }
 
 /// Ctrl-C, and a kill that asks. Windows knows Ctrl-C alone.
-async fn interrupted() {
-    let both = Signals::new([Signal::Int, Signal::Term]);
-    match both.or_else(|_| Signals::new([Signal::Int])) {
+async fn interrupted(signals: io::Result<Signals>) {
+    match signals {
         Ok(mut signals) => drop(signals.next().await),
         Err(_) => future::pending().await,
     }
@@ -47,8 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     smol::block_on(async {
         let server = Server::bind(options).await?;
+        let signals = Signals::new([Signal::Int, Signal::Term]);
+        let signals = signals.or_else(|_| Signals::new([Signal::Int]));
         println!("listening on {}", server.url());
-        future::or(take_calls(&server), interrupted()).await;
+        future::or(take_calls(&server), interrupted(signals)).await;
         server.close().await;
         Ok(())
     })
