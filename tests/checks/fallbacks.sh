@@ -12,7 +12,7 @@ rm -rf "$copy"
 trap 'rm -rf "$copy"' EXIT
 copy_tree "$copy"
 conditions='any\(target_os = "linux", target_os = "android"\)|\bunix\b'
-changed=$(find "$copy"/runtimes/*/src -name '*.rs' -print0 | xargs -0 grep -lE "cfg\(.*($conditions)")
+changed=$(find "$copy"/runtimes/*/{src,tests} -name '*.rs' -print0 | xargs -0 grep -lE "cfg\(.*($conditions)")
 [ -n "$changed" ] || { echo "no condition on the system was found"; exit 1; }
 while IFS= read -r file; do
   # Only within attributes, and to what is never so.

@@ -21,6 +21,12 @@ const HOST_SOCKET: Token = Token(0);
 const HOST_WAKER: Token = Token(1);
 const DRIVER: Token = Token(100);
 
+/// Whether the host may have a waker of its own beside the driver's (`Driver::register`).
+#[cfg(unix)]
+const HOST_WAKES: bool = true;
+#[cfg(not(unix))]
+const HOST_WAKES: bool = false;
+
 /// How often the host does something of its own.
 const HOST_TICK: Duration = Duration::from_millis(5);
 
@@ -101,8 +107,8 @@ fn a_call_is_served_beside_the_hosts_own_socket_waker_and_timer() {
     let (mut driver, handle, told) = bind();
     let mut poll = Poll::new().unwrap();
     // It wakes nobody any more when it is dropped, so it lives as long as the host does.
-    let waker = Arc::new(Waker::new(poll.registry(), HOST_WAKER).unwrap());
-    let wake = Arc::clone(&waker);
+    let waker = HOST_WAKES.then(|| Waker::new(poll.registry(), HOST_WAKER).unwrap()).map(Arc::new);
+    let wake = waker.clone();
     let mut socket = mio::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     poll.registry().register(&mut socket, HOST_SOCKET, Interest::READABLE).unwrap();
@@ -115,7 +121,9 @@ fn a_call_is_served_beside_the_hosts_own_socket_waker_and_timer() {
         for _ in 0..PINGS {
             pinger.send_to(b"ping", address).unwrap();
             pinger.recv_from(&mut [0; 64]).unwrap();
-            wake.wake().unwrap();
+            if let Some(wake) = &wake {
+                wake.wake().unwrap();
+            }
         }
     });
     let mut page = Page::new(Plain::new);
@@ -136,7 +144,9 @@ fn a_call_is_served_beside_the_hosts_own_socket_waker_and_timer() {
     let work = host.join().unwrap();
     drop(waker);
     assert_eq!(work.echoed, PINGS);
-    assert!((1..=PINGS).contains(&work.woken), "{}", work.woken);
+    // Wake-ups that come together may be told as one.
+    let woken = if HOST_WAKES { 1..=PINGS } else { 0..=0 };
+    assert!(woken.contains(&work.woken), "{}", work.woken);
     let ticks = usize::try_from(began.elapsed().as_millis() / HOST_TICK.as_millis()).unwrap();
     assert!(work.ticks + 1 >= ticks.min(100), "{} of {ticks} ticks", work.ticks);
     assert!(told.try_iter().any(|told| told.end() == Some(CloseReason::HungUp)));
