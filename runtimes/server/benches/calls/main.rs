@@ -12,6 +12,9 @@
 //!   gives packets back as `pass` does. What it takes more is what encryption costs; what the
 //!   program takes more than that is ours.
 //!
+//! *pass on mio* is the program's `pass` on the other adapter, a child of the same kind too: what it
+//! takes less is what tasks and channels cost, which a program of futures pays for its convenience.
+//!
 //! The load runs on the same machine: with two cores it has one and the server the other. Where it
 //! could not keep up itself, `sent late` and `slips` of a row say so. *Ready for more* is how long
 //! the child wanted to run and could not, because something else did: on a machine that is busy
@@ -27,6 +30,7 @@
 
 mod bare;
 mod child;
+mod mio;
 mod raw;
 
 use std::process::ExitCode;
@@ -105,7 +109,7 @@ fn row(name: &str, calls: usize, cpu: Cpu, time: Duration) -> Row {
     let [core, waited] = [cpu.used, cpu.waited].map(|it| it.as_secs_f64() / time.as_secs_f64());
     let per_call = core / calls as f64;
     println!(
-        "{name:<10} {calls:5} calls: {:5.1} % of a core (ready for {:.1} % more), {:7.1} us CPU \
+        "{name:<11} {calls:5} calls: {:5.1} % of a core (ready for {:.1} % more), {:7.1} us CPU \
          per call and second, {:5.0} calls on a core",
         core * 100.0,
         waited * 100.0,
@@ -188,15 +192,17 @@ fn compare(name: &str, rows: &[Row], baseline: &[Row], of: &str) {
 }
 
 fn measure(options: &Options) -> bool {
-    let (mut bare, mut raw, mut pass, mut echo) = (vec![], vec![], vec![], vec![]);
+    let (mut bare, mut raw, mut on_mio) = (vec![], vec![], vec![]);
+    let (mut pass, mut echo) = (vec![], vec![]);
     let mut wanted = 0;
     for calls in options.calls.iter().copied() {
         let child = Child::baseline("--bare-udp");
         let (cpu, time) = bare::load(child.address(), calls, options.time, || child.cpu());
         bare.push(row("bare udp", calls, cpu, time));
         raw.extend(load("raw engine", options, calls, &Child::baseline("--raw-engine")));
+        on_mio.extend(load("pass on mio", options, calls, &Child::baseline("--mio")));
         pass.extend(load("pass", options, calls, &bot(options, "pass", calls)));
-        wanted += 2;
+        wanted += 3;
     }
     for calls in options.echo_calls.iter().copied() {
         echo.extend(load("echo", options, calls, &bot(options, "echo", calls)));
@@ -204,10 +210,12 @@ fn measure(options: &Options) -> bool {
     }
     compare("raw engine", &raw, &bare, "bare udp");
     compare("pass", &pass, &bare, "bare udp");
+    compare("pass on mio", &on_mio, &raw, "raw engine");
     compare("pass", &pass, &raw, "raw engine");
+    judge("pass on mio", &on_mio, PASS_GOAL);
     judge("pass", &pass, PASS_GOAL);
     judge("echo", &echo, ECHO_GOAL);
-    raw.len() + pass.len() + echo.len() == wanted
+    raw.len() + on_mio.len() + pass.len() + echo.len() == wanted
 }
 
 fn main() -> ExitCode {
@@ -215,6 +223,7 @@ fn main() -> ExitCode {
     match words.first().map(String::as_str) {
         Some("--bare-udp") => bare::echo(),
         Some("--raw-engine") => raw::serve(),
+        Some("--mio") => mio::serve(),
         _ => {}
     }
     let options = match Options::read(words.into_iter()) {
