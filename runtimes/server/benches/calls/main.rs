@@ -78,8 +78,6 @@ impl Options {
                 "--rate" => options.rate = number(&word, &value()?)?,
                 "--threads" => options.threads = number(&word, &value()?)?,
                 "--server" => options.server = words.by_ref().collect(),
-                // cargo says that it runs a benchmark.
-                "--bench" => {}
                 _ => return Err(format!("{word}: no such option")),
             }
         }
@@ -226,7 +224,9 @@ fn main() -> ExitCode {
         Some("--mio") => mio::serve(),
         _ => {}
     }
-    let options = match Options::read(words.into_iter()) {
+    // cargo says, at the end, that it runs a benchmark.
+    let words = words.into_iter().filter(|word| word != "--bench");
+    let options = match Options::read(words) {
         Ok(options) => options,
         Err(error) => {
             println!("{error}");
