@@ -12,8 +12,9 @@
 //!   gives packets back as `pass` does. What it takes more is what encryption costs; what the
 //!   program takes more than that is ours.
 //!
-//! *pass on mio* is the program's `pass` on the other adapter, a child of the same kind too: what it
-//! takes less is what tasks and channels cost, which a program of futures pays for its convenience.
+//! *pass on mio* is the program's `pass` on the other adapter, a child of the same kind too: what
+//! it takes less is what tasks and channels cost, which a program of futures pays for its
+//! convenience.
 //!
 //! The load runs on the same machine: with two cores it has one and the server the other. Where it
 //! could not keep up itself, `sent late` and `slips` of a row say so. *Ready for more* is how long
