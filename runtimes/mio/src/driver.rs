@@ -10,7 +10,6 @@
 //! nothing costs one turn.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Add, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +17,8 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
 use smallrtc::signaling::{Request, Response};
-use smallrtc::{Config, Endpoint, LocalCandidate, Seed, TransportId};
-use smallrtc_udp::{
-    Sent, SocketStats, interface_addresses, send_all, shard_address, shard_configs,
-};
-use tracing::info;
+use smallrtc::{Config, Endpoint};
+use smallrtc_udp::{Sent, SocketStats, send_all};
 
 use crate::bell::Bell;
 use crate::crew::Fate;
@@ -137,20 +133,12 @@ impl<A: App> Driver<A> {
         options: Options,
         app: impl FnMut(u16) -> A,
     ) -> io::Result<(Vec<Driver<A>>, Handle)> {
-        let seed = match &options.seed {
-            Some(seed) => seed.clone(),
-            None => system_seed()?,
-        };
-        // Before a thousand sockets are opened for a number that was mistyped.
-        shard_configs(&config, options.shards)?;
-        let ports = (0..options.shards).map(|index| bind_ports(index, &options));
+        let opened = options.open(&config)?;
+        let addresses = opened.addresses();
+        let ports = opened.sockets.into_iter().map(|own| own.into_iter().map(Port::new).collect());
         let ports: Vec<Vec<Port>> = ports.collect::<io::Result<_>>()?;
-        let interfaces = interface_addresses()?;
-        let candidates: Vec<Vec<LocalCandidate>> =
-            ports.iter().map(|ports| candidates(ports, &interfaces, &options.advertise)).collect();
-        let now = Instant::now();
-        let (machines, handle) = Machine::shards(&config, &seed, &candidates, app, now)?;
-        let addresses = ports.iter().flatten().map(|port| port.socket.local_address()).collect();
+        let (seed, candidates) = (&opened.seed, &opened.candidates);
+        let (machines, handle) = Machine::shards(&config, seed, candidates, app, Instant::now())?;
         let drivers = machines.into_iter().zip(ports);
         let drivers = drivers.map(|(machine, ports)| Driver::new(machine, ports)).collect();
         Ok((drivers, handle.at(addresses)))
@@ -428,31 +416,6 @@ impl<A: App> Driver<A> {
     }
 }
 
-fn bind_ports(index: u16, options: &Options) -> io::Result<Vec<Port>> {
-    let wildcard = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))];
-    let wanted = if options.udp.is_empty() { &wildcard[..] } else { &options.udp };
-    let ports = (0..).map(TransportId).zip(wanted).map(|(id, address)| {
-        let address = shard_address(*address, index, options.shards)?;
-        Port::bind(id, address)
-    });
-    ports.collect()
-}
-
-fn candidates(ports: &[Port], interfaces: &[IpAddr], advertise: &[IpAddr]) -> Vec<LocalCandidate> {
-    let candidates: Vec<LocalCandidate> =
-        ports.iter().flat_map(|port| port.socket.candidates(interfaces, advertise)).collect();
-    for candidate in &candidates {
-        info!(address = %candidate.advertised(), base = %candidate.base(), "candidate");
-    }
-    candidates
-}
-
-fn system_seed() -> io::Result<Seed> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Seed::new(bytes))
-}
-
 // A driver moves to the thread that runs it if its application does, and handles go anywhere.
 const _: () = {
     const fn assert_send<T: Send>() {}
@@ -471,7 +434,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::mpsc::{Sender, channel};
 
-    use smallrtc::{CloseReason, Event, SessionId};
+    use smallrtc::{CloseReason, Event, SessionId, TransportId};
     use smallrtc_udp::{RECEIVE_BUDGET, Socket};
 
     use crate::run_shards;

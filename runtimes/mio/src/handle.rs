@@ -25,7 +25,8 @@ pub const COMMANDS_MAX: usize = 256;
 /// whoever turns a [`Driver`](crate::Driver) has its methods. On the thread that took the driver's
 /// last turn nothing waits, because it would wait for itself: there what needs an answer gets that
 /// of a driver that is gone, [`Handle::close`] begins the end and returns, and [`Handle::post`] is
-/// refused while the queue is full.
+/// refused while the queue is full. Before the first turn no thread is the driver's: what is asked
+/// then waits for somebody else to take it.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inner: Arc<Inner>,
@@ -67,7 +68,7 @@ pub(crate) enum Command {
         /// The call that it was sent to this shard for: when there is no such call here, another
         /// shard is to see it, and there is no answer.
         named: Option<String>,
-        /// Counts until it was served, when nobody waits for that.
+        /// Counts until it was served.
         on_way: Option<OnWay>,
         answer: Answer<Response>,
     },
@@ -78,10 +79,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    fn request(request: Request<'_>, named: Option<String>, answer: Answer<Response>) -> Command {
+    fn request(
+        request: Request<'_>,
+        named: Option<String>,
+        on_way: Option<OnWay>,
+        answer: Answer<Response>,
+    ) -> Command {
         let Request { method, path, body } = request;
         let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_vec());
-        Command::Request { method, path, body, named, on_way: None, answer }
+        Command::Request { method, path, body, named, on_way, answer }
     }
 }
 
@@ -216,18 +222,14 @@ impl Handle {
         let going = going.ok_or(PostError::Gone)?;
         let line = &shards[going.index()];
         let (answer, answered) = sync_channel(1);
-        let mut command = Command::request(request, None, answer);
-        if let Command::Request { on_way, .. } = &mut command {
-            *on_way = Some(going);
-        }
-        line.try_put(command)?;
+        line.try_put(Command::request(request, None, Some(going), answer))?;
         Ok(answered)
     }
 
     /// What the right shard answers; `None` when all are gone.
     fn place(&self, request: Request<'_>) -> Option<Response> {
         if let [one] = self.lines() {
-            return one.request(request, None);
+            return one.request(request, None, None);
         }
         if let Some(response) = self.ask_named(request) {
             return Some(response);
@@ -235,11 +237,12 @@ impl Handle {
         let Inner { shards, placing, .. } = &*self.inner;
         let (mut tried, mut refused) = (Vec::new(), None);
         while let Some(on_way) = placing.least_loaded(&tried) {
-            match shards[on_way.index()].request(request, None) {
+            let index = on_way.index();
+            match shards[index].request(request, None, Some(on_way)) {
                 Some(response) if response.status != 503 => return Some(response),
                 other => refused = other.or(refused),
             }
-            tried.push(on_way.index());
+            tried.push(index);
         }
         refused
     }
@@ -247,8 +250,8 @@ impl Handle {
     /// What the shard answers whose call the request names; `None` when that is no call.
     fn ask_named(&self, request: Request<'_>) -> Option<Response> {
         let (index, name) = self.named(request)?;
-        let _on_way = self.inner.placing.send_to(index);
-        self.inner.shards[index].request(request, Some(name))
+        let on_way = self.inner.placing.send_to(index);
+        self.inner.shards[index].request(request, Some(name), Some(on_way))
     }
 
     /// The shard of the call that a request names, if there is such a shard, and that name.
@@ -386,8 +389,13 @@ impl Line {
     }
 
     /// `None` when the shard is gone, or has not the call that it was asked for.
-    fn request(&self, request: Request<'_>, named: Option<String>) -> Option<Response> {
-        self.ask(|answer| Command::request(request, named, answer))?.recv().ok()
+    fn request(
+        &self,
+        request: Request<'_>,
+        named: Option<String>,
+        on_way: Option<OnWay>,
+    ) -> Option<Response> {
+        self.ask(|answer| Command::request(request, named, on_way, answer))?.recv().ok()
     }
 
     /// Where the answer will come; `None` when the shard is gone.

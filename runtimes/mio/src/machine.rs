@@ -26,7 +26,7 @@ use smallrtc::signaling::{Reply, Request, Response, Signaling, Token};
 use smallrtc::{
     CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, Transmit,
 };
-use smallrtc_udp::{SocketStats, Turns, shard_configs, shard_seeds};
+use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
 
 use crate::bell::{Bell, Hearing};
@@ -79,17 +79,19 @@ pub enum Step {
 /// ```
 #[derive(Debug)]
 pub struct Machine<A> {
+    // Dropped first, in the order of the fields: what the application asks a handle for while it is
+    // dropped is refused then, and does not wait for itself.
+    /// Nothing when all has ended.
+    commands: Option<Receiver<Command>>,
+    later: BTreeMap<Token, Answer<Response>>,
+    /// Whoever waits for the end. They are told by being dropped.
+    closers: Vec<Answer<()>>,
     app: A,
     config: Arc<Config>,
     endpoint: Endpoint,
     signaling: Signaling,
     exchange: Exchange,
-    /// Nothing when all has ended.
-    commands: Option<Receiver<Command>>,
     hearing: Hearing,
-    later: BTreeMap<Token, Answer<Response>>,
-    /// Whoever waits for the end. They are told by being dropped.
-    closers: Vec<Answer<()>>,
     is_closing: bool,
     /// Every handle is gone.
     is_abandoned: bool,
@@ -396,9 +398,9 @@ impl<A: App> Machine<A> {
             // Told by the answer being dropped.
             Command::Request { named: Some(name), .. }
                 if self.signaling.session_of(&name).is_none() => {}
-            Command::Request { method, path, body, answer, .. } => {
+            Command::Request { method, path, body, on_way, answer, .. } => {
                 let request = Request { method: &method, path: &path, body: &body };
-                self.on_request(request, answer, now);
+                self.on_request(request, on_way, answer, now);
             }
             Command::Run(task) => task(&mut self.endpoint, now),
             Command::Stats(answer) => {
@@ -421,13 +423,20 @@ impl<A: App> Machine<A> {
         }
     }
 
-    fn on_request(&mut self, request: Request<'_>, answer: Answer<Response>, now: Instant) {
+    fn on_request(
+        &mut self,
+        request: Request<'_>,
+        on_way: Option<OnWay>,
+        answer: Answer<Response>,
+        now: Instant,
+    ) {
         match self.signaling.handle(&mut self.endpoint, request, now) {
             Reply::Now(response) => {
                 // The application knows of the call before its client is answered, and it counts
                 // before the client can ask for another.
                 self.take_signaling(now);
                 self.exchange.publish(&self.endpoint);
+                drop(on_way);
                 let _ = answer.try_send(response);
             }
             Reply::Later(token) => {

@@ -19,11 +19,10 @@
 //! missed.
 
 use std::io;
-use std::net::SocketAddr;
 
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
-use smallrtc::{Datagram, TransportId};
+use smallrtc::Datagram;
 use smallrtc_udp::{RECEIVE_BUDGET, Socket};
 
 use crate::watch::Watched;
@@ -40,11 +39,6 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn bind(transport: TransportId, address: SocketAddr) -> io::Result<Port> {
-        let port = Socket::bind(transport, address).and_then(Port::new);
-        port.map_err(|error| io::Error::new(error.kind(), format!("udp {address}: {error}")))
-    }
-
     pub(crate) fn new(socket: Socket) -> io::Result<Port> {
         let watched = Watched::new(socket.io())?;
         Ok(Port { socket, watched, is_readable: true, interest: None })
@@ -122,7 +116,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use mio::{Events, Poll};
-    use smallrtc::Transmit;
+    use smallrtc::{Transmit, TransportId};
     use smallrtc_udp::{STRANGERS_INTERVAL, Sent, send_all};
 
     const TOKEN: Token = Token(3);

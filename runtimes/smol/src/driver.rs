@@ -11,7 +11,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::ops::Add;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,12 +19,8 @@ use std::time::Instant;
 
 use async_io::Async;
 use futures_lite::future;
-use smallrtc::{Config, LocalCandidate, Seed, TransportId};
-use smallrtc_udp::{
-    RECEIVE_BUDGET, Sent, Socket, SocketStats, interface_addresses, send_all, shard_address,
-    shard_configs,
-};
-use tracing::info;
+use smallrtc::Config;
+use smallrtc_udp::{RECEIVE_BUDGET, Sent, Socket, SocketStats, send_all};
 
 use crate::alarm::Alarm;
 use crate::crew::{Driver, Watch};
@@ -68,41 +64,16 @@ pub struct Shard {
 /// randomness. `InvalidInput`: a number of shards that is not possible, or one whose ports do not
 /// fit.
 pub fn bind(config: Config, options: Options) -> io::Result<(Driver, Handle)> {
-    let seed = match &options.seed {
-        Some(seed) => seed.clone(),
-        None => system_seed()?,
+    let opened = options.open(&config)?;
+    let addresses = opened.addresses();
+    let (seed, candidates) = (&opened.seed, &opened.candidates);
+    let (machines, handle) = Machine::shards(&config, seed, candidates, Instant::now())?;
+    let shard = |(machine, sockets): (Machine, Vec<Socket>)| {
+        let ports = sockets.into_iter().map(Port::new).collect::<io::Result<_>>()?;
+        io::Result::Ok(Shard { machine, ports, alarm: Alarm::new()? })
     };
-    // Before a thousand sockets are opened for a number that was mistyped.
-    shard_configs(&config, options.shards)?;
-    let ports = (0..options.shards).map(|index| bind_shard(index, &options));
-    let ports: Vec<Vec<Port>> = ports.collect::<io::Result<_>>()?;
-    let interfaces = interface_addresses()?;
-    let candidates: Vec<Vec<LocalCandidate>> =
-        ports.iter().map(|ports| candidates(ports, &interfaces, &options.advertise)).collect();
-    let (machines, handle) = Machine::shards(&config, &seed, &candidates, Instant::now())?;
-    let addresses = ports.iter().flatten().map(|port| port.socket.local_address()).collect();
-    let shard = |(machine, ports)| io::Result::Ok(Shard { machine, ports, alarm: Alarm::new()? });
-    let shards = machines.into_iter().zip(ports).map(shard).collect::<io::Result<_>>()?;
+    let shards = machines.into_iter().zip(opened.sockets).map(shard).collect::<io::Result<_>>()?;
     Ok((Driver::new(shards), handle.at(addresses)))
-}
-
-fn bind_shard(index: u16, options: &Options) -> io::Result<Vec<Port>> {
-    let wildcard = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))];
-    let wanted = if options.udp.is_empty() { &wildcard[..] } else { &options.udp };
-    let ports = (0..).map(TransportId).zip(wanted).map(|(id, address)| {
-        let address = shard_address(*address, index, options.shards)?;
-        Port::bind(id, address)
-    });
-    ports.collect()
-}
-
-fn candidates(ports: &[Port], interfaces: &[IpAddr], advertise: &[IpAddr]) -> Vec<LocalCandidate> {
-    let candidates: Vec<LocalCandidate> =
-        ports.iter().flat_map(|port| port.socket.candidates(interfaces, advertise)).collect();
-    for candidate in &candidates {
-        info!(address = %candidate.advertised(), base = %candidate.base(), "candidate");
-    }
-    candidates
 }
 
 impl Shard {
@@ -231,11 +202,8 @@ struct Port {
 }
 
 impl Port {
-    fn bind(transport: TransportId, address: SocketAddr) -> io::Result<Port> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("udp {address}: {error}"));
-        let socket = Socket::bind(transport, address).map_err(named)?;
-        let watched = Async::new(socket.io()).map_err(named)?;
+    fn new(socket: Socket) -> io::Result<Port> {
+        let watched = Async::new(socket.io())?;
         Ok(Port { socket, watched, is_readable: true, is_writable: false })
     }
 
@@ -281,12 +249,6 @@ fn is_ready(polled: Poll<io::Result<()>>) -> io::Result<bool> {
         Poll::Ready(result) => result.map(|()| true),
         Poll::Pending => Ok(false),
     }
-}
-
-fn system_seed() -> io::Result<Seed> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Seed::new(bytes))
 }
 
 // Drivers and shards move between the threads of an executor, as do the halves of a call.

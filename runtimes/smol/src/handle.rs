@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use async_channel::{Receiver, RecvError, Sender};
 use smallrtc::EndpointStats;
-use smallrtc::signaling::{Request, Response, named_call};
-use smallrtc_udp::{ForwardStats, Lateness, Placing, SocketStats};
+use smallrtc::signaling::{BODY_LEN_MAX, Request, Response, named_call};
+use smallrtc_udp::{ForwardStats, Lateness, OnWay, Placing, SocketStats};
 
 use crate::Peer;
 use crate::link::Bell;
@@ -60,6 +60,8 @@ pub(crate) enum HandleCommand {
         /// The call that it was sent to this shard for: when there is no such call here, another
         /// shard is to see it, and the answer is none.
         named: Option<String>,
+        /// Counts until it was served.
+        on_way: OnWay,
         answer: Answer<Option<Response>>,
     },
     Stats(Answer<HandleStats>),
@@ -120,6 +122,8 @@ impl Handle {
     /// such call the one with the fewest calls and requests on their way, of equals the first. One
     /// that is full or gone is chosen only when all are.
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
+        // One byte past the limit is enough to be refused for.
+        let body = &body[..body.len().min(BODY_LEN_MAX + 1)];
         let request = Request { method, path, body };
         if let Some(response) = self.ask_named(request).await {
             return response;
@@ -127,11 +131,12 @@ impl Handle {
         let Inner { shards, placing, .. } = &*self.inner;
         let (mut tried, mut refused) = (Vec::new(), None);
         while let Some(on_way) = placing.least_loaded(&tried) {
-            match shards[on_way.index()].request(request, None).await {
+            let index = on_way.index();
+            match shards[index].request(request, None, on_way).await {
                 Some(response) if response.status != 503 => return response,
                 other => refused = other.or(refused),
             }
-            tried.push(on_way.index());
+            tried.push(index);
         }
         refused.unwrap_or_else(|| Response::unavailable("the server is shutting down"))
     }
@@ -145,8 +150,7 @@ impl Handle {
         let named = named_call(request)?;
         let index = usize::from(named.shard.checked_sub(*first)?);
         let shard = shards.get(index)?;
-        let _on_way = placing.send_to(index);
-        shard.request(request, Some(named.pc_id)).await
+        shard.request(request, Some(named.pc_id), placing.send_to(index)).await
     }
 
     /// The next call, of each shard in turn; `None` when the driver is gone or closing. Each call
@@ -248,10 +252,15 @@ impl Line {
     }
 
     /// `None` when the shard is gone, or has not the call that it was asked for.
-    async fn request(&self, request: Request<'_>, named: Option<String>) -> Option<Response> {
+    async fn request(
+        &self,
+        request: Request<'_>,
+        named: Option<String>,
+        on_way: OnWay,
+    ) -> Option<Response> {
         let (method, path, body) =
             (request.method.to_owned(), request.path.to_owned(), request.body.to_vec());
-        let command = |answer| HandleCommand::Request { method, path, body, named, answer };
+        let command = |answer| HandleCommand::Request { method, path, body, named, on_way, answer };
         self.ask(command).await?.wait().await?
     }
 

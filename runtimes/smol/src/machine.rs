@@ -27,7 +27,7 @@ use smallrtc::{
     CloseReason, Config, ConnectionState, Datagram, Endpoint, Event, LocalCandidate, Seed,
     SessionId, Transmit,
 };
-use smallrtc_udp::{SocketStats, Turns, shard_configs, shard_seeds};
+use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
 
 use crate::deliver::BLOCK_LEN;
@@ -295,13 +295,13 @@ impl Machine {
         for _ in 0..REQUESTS_BUDGET {
             let Some(command) = self.requests.next(now) else { return };
             match command {
-                HandleCommand::Request { method, path, body, named, answer } => {
+                HandleCommand::Request { method, path, body, named, on_way, answer } => {
                     if named.is_some_and(|name| self.signaling.session_of(&name).is_none()) {
                         answer.give(None);
                         continue;
                     }
                     let request = Request { method: &method, path: &path, body: &body };
-                    self.on_request(request, answer, now);
+                    self.on_request(request, on_way, answer, now);
                 }
                 HandleCommand::Stats(answer) => {
                     answer.give(self.stats());
@@ -331,7 +331,13 @@ impl Machine {
         }
     }
 
-    fn on_request(&mut self, request: Request<'_>, answer: Answer<Option<Response>>, now: Instant) {
+    fn on_request(
+        &mut self,
+        request: Request<'_>,
+        on_way: OnWay,
+        answer: Answer<Option<Response>>,
+        now: Instant,
+    ) {
         // Whoever asked may be gone; a call that it made then ends by itself.
         if answer.is_unwanted() {
             return;
@@ -342,6 +348,7 @@ impl Machine {
                 self.take_signaling();
                 // And counts before the client can ask for another.
                 self.exchange.publish(&self.endpoint);
+                drop(on_way);
                 answer.give(Some(response));
             }
             Reply::Later(token) => {

@@ -4,7 +4,8 @@
 //! bind otherwise hides and which ICE must know (RFC 8445 section 7.3). It sends what the core
 //! hands out, many datagrams in one system call where they are alike ([`send_all`]), waits within
 //! limits for a full kernel buffer, and takes every other refusal for packet loss.
-//! [`interface_addresses`] and [`Socket::candidates`] tell what peers may send to.
+//! [`interface_addresses`] and [`Socket::candidates`] tell what peers may send to, and
+//! [`Options::open`] does for a driver what comes before its first turn.
 //!
 //! Several endpoints on a thread each share nothing but what is here: [`Placing`] says where a new
 //! call goes, [`Forward`] what becomes of a datagram that reached the wrong one.
@@ -33,6 +34,7 @@ mod alarm;
 mod candidates;
 mod forward;
 mod lateness;
+mod options;
 mod outgoing;
 mod placing;
 mod receive;
@@ -48,6 +50,7 @@ pub use forward::{
     FOLLOWED_AGE_MAX, FOLLOWED_MAX, Forward, ForwardStats, POST_LEN_MAX, POSTS_MAX, Post,
 };
 pub use lateness::{LATENESS_MAX, Lateness, Turns};
+pub use options::{Opened, Options};
 pub use outgoing::{WAITING_AGE_MAX, WAITING_MAX};
 pub use placing::{OnWay, Placing};
 pub use run::{RUN_LEN_MAX, RUN_SEGMENTS_MAX};
