@@ -70,7 +70,8 @@ impl App for Echo {
 fn main() -> Result<(), Box<dyn Error>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7865".to_owned());
     let mut poll = Poll::new()?;
-    let mut web = Web::bind(address.parse()?, poll.registry())?;
+    let taken = |error| format!("cannot listen on {address}: {error}");
+    let mut web = Web::bind(address.parse()?, poll.registry()).map_err(taken)?;
     let options = Options::new().udp((web.address.ip(), 0).into());
     let (mut driver, handle) = Driver::bind(Config::new(), options, Echo { calls: 0 })?;
     driver.register(poll.registry(), CALLS)?;

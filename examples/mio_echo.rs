@@ -48,7 +48,8 @@ impl App for Echo {
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7863".to_owned());
-    let http = tiny_http::Server::http(address)?;
+    let taken = |error| format!("cannot listen on {address}: {error}");
+    let http = tiny_http::Server::http(&address).map_err(taken)?;
     let listens = http.server_addr().to_ip().ok_or("listen on an IP address")?;
     let options = Options::new().udp((listens.ip(), 0).into());
     let (driver, handle) = Driver::bind(Config::new(), options, Echo)?;

@@ -43,7 +43,8 @@ const WAIT_MIN: Duration = Duration::from_micros(1);
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7861".to_owned());
-    let http = tiny_http::Server::http(address)?;
+    let taken = |error| format!("cannot listen on {address}: {error}");
+    let http = tiny_http::Server::http(&address).map_err(taken)?;
     let listens = http.server_addr().to_ip().ok_or("listen on an IP address")?;
     let socket = UdpSocket::bind((listens.ip(), 0))?;
     let here = socket.local_addr()?;

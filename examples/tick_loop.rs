@@ -48,7 +48,8 @@ const CONNECTIONS_MAX: usize = 32;
 
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7864".to_owned());
-    let listener = TcpListener::bind(address)?;
+    let taken = |error| format!("cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(&address).map_err(taken)?;
     let listens = listener.local_addr()?;
     let socket = UdpSocket::bind((listens.ip(), 0))?;
     listener.set_nonblocking(true)?;
