@@ -177,7 +177,7 @@ pub enum Event {
     /// After a `SendError::QueueFull` for a message: there is room again.
     MessagesDrained,
     /// Messages that were queued before the channel opened, given up after
-    /// `Config::channel_timeout`.
+    /// `Config::channel_timeout`; or that still waited when the call ended.
     MessagesDropped {
         /// How many.
         count: usize,
@@ -198,8 +198,8 @@ pub enum Event {
     /// An encoded frame can be pulled with `recv_encoded`. Comes once until the queue is read
     /// empty.
     EncodedReadable(TrackId),
-    /// The last sample of a piece of audio has been handed to the wire, or a re-offer takes sound
-    /// no more and the rest was dropped.
+    /// The last sample of a piece of audio has been handed to the wire; or a re-offer takes sound
+    /// no more or the call ends, and the rest was dropped.
     AudioFinished {
         /// The piece.
         id: AudioId,

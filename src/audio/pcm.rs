@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::{AudioInfo, AudioOrigin};
 
-/// How much waits to be read, besides the longest pause; the oldest is dropped beyond it. 1 s:
-/// more than a reader that is alive needs (Pipecat's `SmallWebRTCTrack` discards after 2 s), less
-/// than a listener takes for an answer to what was just said.
+/// How much sound waits to be read, and with silence how much besides the longest pause; the oldest
+/// is dropped beyond either. 1 s: more than a reader that is alive needs (Pipecat's
+/// `SmallWebRTCTrack` discards after 2 s), less than a listener takes for an answer to what was
+/// just said.
 pub(super) const PCM_MAX: Duration = Duration::from_secs(1);
 
 /// Samples of one origin.
@@ -127,10 +128,19 @@ impl Pcm {
             _ => self.segments.push_back(Segment { origin, len, is_stored }),
         }
         self.len += len;
-        let max = PCM_MAX.as_secs() * u64::from(self.rate) + self.pause;
-        while self.len > max {
-            let first = self.segments.front().map_or(0, |segment| segment.len);
-            let drop = first.min(self.len - max);
+        self.keep_to_limits();
+    }
+
+    /// Drops the oldest. A pause that has left makes no room for sound, and what is left of one
+    /// goes as a whole when the sound behind it is too much.
+    fn keep_to_limits(&mut self) {
+        let max = PCM_MAX.as_secs() * u64::from(self.rate);
+        loop {
+            let sound = ((self.samples.len() / self.channels) as u64).saturating_sub(max);
+            let all = self.len.saturating_sub(max + self.pause);
+            let Some(first) = self.segments.front().filter(|_| sound.max(all) > 0) else { break };
+            let wanted = if sound > 0 && !first.is_stored { first.len } else { sound.max(all) };
+            let drop = first.len.min(wanted);
             self.skip(drop);
             self.dropped += drop;
         }
@@ -148,5 +158,27 @@ impl Pcm {
         }
         self.len -= len;
         self.position += len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_of_sound_is_kept_behind_a_pause_and_one_sample_more_takes_the_pause_along() {
+        let mut pcm = Pcm::new(8_000, 1);
+        let mut out = [0; 64_000];
+        pcm.push_silence(16_000);
+        pcm.push(&[1; 8_000], AudioOrigin::Decoded);
+        assert_eq!(pcm.dropped(), 0);
+        pcm.push(&[1], AudioOrigin::Decoded);
+        assert_eq!(pcm.dropped(), 16_001);
+        while pcm.read(&mut out).is_some() {}
+        assert!(pcm.is_empty());
+        pcm.push(&[1; 8_000], AudioOrigin::Decoded);
+        assert_eq!(pcm.dropped(), 16_001);
+        pcm.push(&[1], AudioOrigin::Decoded);
+        assert_eq!(pcm.dropped(), 16_002);
     }
 }

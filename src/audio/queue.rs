@@ -350,3 +350,34 @@ fn duration(ticks: u64) -> Duration {
     // At most a few times the queue's 60 s: far from overflow.
     Duration::from_nanos((ticks * 1_000_000).div_ceil(TICKS_PER_SECOND / 1_000))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_long_answer_is_given_back_and_a_short_one_keeps_its_room() {
+        let config = crate::Config::new().audio_out;
+        let mut queue = Queue::new(config);
+        let mut packet = Vec::new();
+        let mut speak = |queue: &mut Queue, pieces: usize| {
+            let block = [1; 240];
+            for _ in 0..pieces {
+                queue.push(AudioFrame::mono(&block, 24_000)).expect("there is room");
+            }
+            let kept = (queue.samples.capacity(), queue.pieces.capacity());
+            while !queue.is_empty() {
+                packet.clear();
+                queue.cut(480, &mut packet);
+            }
+            while queue.poll_finished().is_some() {}
+            (kept, (queue.samples.capacity(), queue.pieces.capacity()))
+        };
+        let (grown, kept) = speak(&mut queue, 1_000);
+        assert!(grown.0 >= 240_000 && grown.1 >= 1_000);
+        assert!(kept.0 < 2 * RETAINED_SAMPLES && kept.1 < 2 * RETAINED_PIECES, "{kept:?}");
+        assert!(kept.0 >= RETAINED_SAMPLES && kept.1 >= RETAINED_PIECES, "{kept:?}");
+        let (before, after) = speak(&mut queue, 100);
+        assert_eq!(before, after);
+    }
+}

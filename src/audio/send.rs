@@ -168,6 +168,14 @@ impl AudioSender {
         cleared
     }
 
+    /// Sends no more, and forgets all queued sound. There is no packet left to fade in, so what
+    /// was not cut yet counts as dropped.
+    pub(crate) fn abandon(&mut self) -> AudioCleared {
+        self.stop();
+        self.fade.clear();
+        self.queue.clear(0, &mut self.fade)
+    }
+
     /// When [`AudioSender::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -209,6 +209,15 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
+    fn only_a_session_that_had_an_address_gives_one_back() {
+        let (mut demux, now) = (Demux::default(), start());
+        assert!(!demux.release(3), "a slot that was never seen");
+        assert_eq!(demux.vouch(address(1), 3, now), Vouched::Bound);
+        assert!(demux.release(3));
+        assert!(!demux.release(3), "it has none any more");
+    }
+
+    #[test]
     fn sixteen_addresses_lead_to_one_session_and_a_seventeenth_is_refused_while_all_are_held() {
         let (mut demux, now) = (Demux::default(), start());
         for port in 0..16 {

@@ -74,6 +74,7 @@
 
 mod coding;
 mod entry;
+mod figures;
 mod log;
 mod mask;
 mod player;
@@ -89,6 +90,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use entry::{Call, Path, Routing, Value};
+pub use figures::{Figure, Figures};
 pub use log::{Damage, Log, LogError};
 pub(crate) use recorder::Recorder;
 pub use replay::{Difference, Replay, replay};

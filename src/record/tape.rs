@@ -10,6 +10,7 @@ use super::recorder::Recorder;
 use super::{BEHAVIOUR, Detail, Keep, Recording, mask, seams};
 use crate::audio::codec::{AudioCodec, AudioDecoder, AudioEncoder};
 use crate::config::{AudioIn, AudioOut};
+use crate::session::messages::shortened;
 use crate::transport::Transport;
 use crate::{
     AudioFrame, AudioInfo, Config, Datagram, EncodedFrame, Event, LocalCandidate, Message, Offer,
@@ -270,11 +271,13 @@ pub(super) fn told(event: &Event, keep: Keep) -> Told {
     }
 }
 
-/// A channel's label, or as many `x` in its place.
+/// A channel's label as far as the session keeps it, or as many `x` in its place. Cut before it is
+/// masked: the session cuts between characters, and those of a mask are others.
 pub(super) fn kept_label(label: &str, keep: Keep) -> String {
+    let label = shortened(label.to_owned());
     match keep.messages {
         Detail::None => "x".repeat(label.len()),
-        Detail::Sizes | Detail::Full => label.to_owned(),
+        Detail::Sizes | Detail::Full => label,
     }
 }
 

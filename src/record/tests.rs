@@ -11,8 +11,8 @@ use super::entry::{Call, Crossing, Entry};
 use super::*;
 use crate::scripted::{Chunk, Content, Frame, Media, stun};
 use crate::{
-    AudioFrame, Codec, Config, Datagram, Event, LocalCandidate, Message, Offer, Seed, Session,
-    TransportId,
+    AudioFrame, Codec, Config, Datagram, Event, LocalCandidate, Message, NegotiateError, Offer,
+    Seed, Session, TransportId,
 };
 
 /// A log in memory, with a limit.
@@ -99,6 +99,10 @@ fn sound(number: u64) -> Media<'static> {
 /// A call of two seconds on the scripted transport: sound both ways, messages, a close. Gives the
 /// password that this side drew.
 fn call(recording: Option<Recording>) -> String {
+    labelled(recording, b"private-label")
+}
+
+fn labelled(recording: Option<Recording>, label: &[u8]) -> String {
     let mut now = origin();
     let mut config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
     config.recording = recording;
@@ -114,7 +118,7 @@ fn call(recording: Option<Recording>) -> String {
     let (ufrag, pwd) = (value("a=ice-ufrag:"), value("a=ice-pwd:"));
     session.handle_datagram(datagram(&stun::request([1; 12], &ufrag, "EEtu", &pwd, true)), now);
     session.handle_datagram(datagram(&wire(Frame::Hello)), now);
-    let open = Chunk { number: 0, channel: 1, content: Content::Open, data: b"private-label" };
+    let open = Chunk { number: 0, channel: 1, content: Content::Open, data: label };
     session.handle_datagram(datagram(&wire(Frame::Chunk(open))), now);
     for turn in 0..100u32 {
         now += Duration::from_millis(20);
@@ -303,7 +307,7 @@ proptest! {
             forged[start - 4..start].copy_from_slice(&check.to_le_bytes());
         }
         let Ok(log) = Log::read(&forged) else { return Ok(()) };
-        let _ = log.timeline().count();
+        let _ = (log.timeline().count(), log.figures().count());
         if let Ok(replay) = replay(&log, origin()) {
             prop_assert!(replay.calls <= log.calls() as u64);
         }
@@ -450,6 +454,19 @@ fn a_sink_that_takes_no_more_ends_the_recording_and_not_the_call() {
 }
 
 #[test]
+fn a_long_label_is_cut_between_characters_and_replays_identical_at_every_detail() {
+    // Three bytes a character: 256 is no multiple of them.
+    let label = "\u{20ac}".repeat(100);
+    for messages in DETAILS {
+        let memory = Memory::new(usize::MAX);
+        let recording = Recording::new(Arc::new(memory.clone())).messages(messages);
+        labelled(Some(recording), label.as_bytes());
+        let replay = replayed(&memory.bytes());
+        assert!(replay.is_identical(), "{messages:?}: {replay}");
+    }
+}
+
+#[test]
 fn what_is_not_recorded_is_counted() {
     let memory = Memory::new(usize::MAX);
     let mut config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
@@ -564,4 +581,50 @@ fn a_log_that_lies_about_lengths_takes_no_memory_for_it() {
         }
     });
     assert_eq!(replayed(&lying).difference.unwrap().record, index + 1);
+}
+
+#[test]
+fn what_a_log_says_in_a_word_is_read_back_as_the_same() {
+    use super::entry::{codec_number, codec_of, refusal, refused};
+    let reason = "as it was recorded".to_owned();
+    for error in [
+        NegotiateError::InvalidSdp { reason: reason.clone() },
+        NegotiateError::TooLarge { len: 0, limit: 0 },
+        NegotiateError::NoUsableMedia,
+        NegotiateError::Incompatible { reason },
+        NegotiateError::Closed,
+        NegotiateError::Full { limit: 0 },
+        NegotiateError::NoLocalCandidate,
+    ] {
+        assert_eq!(refused(refusal(&error)), error);
+    }
+    for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
+        assert_eq!(codec_of(codec_number(codec)), codec);
+    }
+    let words = [Detail::None, Detail::Sizes, Detail::Full].map(Detail::name);
+    assert_eq!(words, ["none", "sizes", "full"]);
+}
+
+#[test]
+fn what_is_kept_of_a_message_follows_the_detail() {
+    let keep = |messages| Keep { messages, ..Keep::default() };
+    let [none, sizes, full] = [Detail::None, Detail::Sizes, Detail::Full].map(keep);
+    for binary in [false, true] {
+        let told = [none.binary(binary), sizes.binary(binary), full.binary(binary)];
+        assert_eq!(told, [None, Some(binary), Some(binary)]);
+    }
+    assert_eq!([none.message_digest(b"one"), sizes.message_digest(b"one")], [None, None]);
+    assert_ne!(full.message_digest(b"one"), full.message_digest(b"two"));
+    assert_eq!(full.message_digest(b"one"), full.message_digest(b"one"));
+}
+
+#[test]
+fn damage_and_recording_say_what_they_are() {
+    let told = |damage: Damage| damage.to_string();
+    assert_eq!(told(Damage::Cut { offset: 7 }), "cut in the record at byte 7");
+    assert_eq!(told(Damage::Changed { offset: 7 }), "damaged in the record at byte 7");
+    assert_eq!(told(Damage::Unreadable { offset: 7 }), "the record at byte 7 means nothing");
+    let recording = Recording::new(Arc::new(Memory::new(usize::MAX))).bytes_max(5_000);
+    let text = format!("{recording:?}");
+    assert!(text.starts_with("Recording {") && text.contains("bytes_max: 5000"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Session;
-use super::messages::MESSAGE_LEN_MAX;
+use super::messages::{MESSAGE_LEN_MAX, shortened};
 use super::state::{self, Input};
 use super::timer::Timer;
 use crate::message::{Inbound, classify};
@@ -14,9 +14,6 @@ use crate::{CloseReason, ConnectionState, Datagram, Event, TrackId};
 /// Timers that fire in one call. One of each kind and a repetition: a timer that sets itself
 /// to the past would else spin for ever.
 const TIMERS_PER_CALL_MAX: usize = Timer::ALL.len() * 2;
-
-/// Bytes of a channel's label that are kept; RFC 8832 allows 65535.
-const LABEL_LEN_MAX: usize = 256;
 
 impl Session {
     /// Takes a datagram that a socket received. Whatever is in it, this neither fails nor panics:
@@ -60,7 +57,7 @@ impl Session {
         }
         match timer {
             Timer::Connecting => self.fail(CloseReason::NeverConnected, now),
-            Timer::ChannelOpen => self.give_up_on_channel(),
+            Timer::ChannelOpen => self.give_up_messages(),
             Timer::Liveness => self.input(Input::Silence, now),
             Timer::Disconnected => self.fail(CloseReason::Lost, now),
             Timer::Linger => self.finish_now(now),
@@ -133,10 +130,8 @@ impl Session {
         self.input(Input::TransportConnected, now);
     }
 
-    pub(super) fn on_channel_open(&mut self, channel: ChannelId, mut label: String) {
-        while label.len() > LABEL_LEN_MAX {
-            label.pop();
-        }
+    pub(super) fn on_channel_open(&mut self, channel: ChannelId, label: String) {
+        let label = shortened(label);
         self.span.in_scope(|| tracing::debug!(label, "channel open"));
         self.outbox.open(channel);
         self.channel_came();
@@ -155,12 +150,13 @@ impl Session {
         }
     }
 
-    fn give_up_on_channel(&mut self) {
+    /// No channel opened in time, or the call ends: what waits is dropped and told of.
+    pub(super) fn give_up_messages(&mut self) {
         let count = self.outbox.give_up();
         // A wish for a new offer was dropped with the rest; the next one counts again.
         self.negotiation.unwant();
         if count > 0 {
-            self.span.in_scope(|| tracing::warn!(count, "no channel opened: messages dropped"));
+            self.span.in_scope(|| tracing::warn!(count, "messages dropped that no channel took"));
             self.stats.messages_dropped += count as u64;
             self.events.push(Event::MessagesDropped { count });
         }

@@ -250,12 +250,12 @@ impl Session {
         self.follow_audio_timers();
     }
 
-    /// The peer takes no sound any more. What is queued is dropped, and told of as far as it went
-    /// out. The sender stays: ids and RTP time go on when a later offer takes sound again.
-    fn pause_audio(&mut self) {
+    /// The peer takes no sound any more, or the call ends. What is queued is dropped, and told of
+    /// as far as it went out. The sender stays: ids and RTP time go on when a later offer takes
+    /// sound again.
+    pub(super) fn pause_audio(&mut self) {
         let Some(sender) = &mut self.sender else { return };
-        sender.stop();
-        for piece in sender.clear().pieces {
+        for piece in sender.abandon().pieces {
             self.events.push(Event::AudioFinished { id: piece.id, samples: piece.sent });
         }
     }

@@ -31,6 +31,9 @@ pub(crate) const QUEUED_OPEN_MAX: usize = 4096;
 /// The largest message, either way: what browsers advertise (`a=max-message-size:262144`).
 pub(crate) const MESSAGE_LEN_MAX: usize = 256 * 1024;
 
+/// Bytes of a channel's label that are kept; RFC 8832 allows 65535.
+const LABEL_LEN_MAX: usize = 256;
+
 /// Messages that arrived and were not polled: 20 s of a client that sends 50 a second.
 pub(crate) const INBOUND_MAX: usize = 1024;
 
@@ -279,6 +282,14 @@ impl Inbox {
     }
 }
 
+/// A channel's label as far as it is kept, cut between characters.
+pub(crate) fn shortened(mut label: String) -> String {
+    while label.len() > LABEL_LEN_MAX {
+        label.pop();
+    }
+    label
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +323,60 @@ mod tests {
         assert_eq!(outbox.push(Message::text("late")), Err(SendError::NoChannel));
         outbox.open(ChannelId(1));
         assert_eq!(outbox.push(Message::text("after all")), Ok(()));
+    }
+
+    #[test]
+    fn room_is_told_of_once_and_only_where_a_channel_is_and_somebody_was_refused() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.has_drained());
+        while outbox.push(Message::text("x")).is_ok() {}
+        assert!(!outbox.has_drained(), "there is no channel");
+        outbox.open(ChannelId(0));
+        assert!(outbox.has_drained());
+        assert!(!outbox.has_drained(), "it was told");
+        while outbox.push(Message::text("x")).is_ok() {}
+        outbox.queue.truncate(QUEUED_OPEN_MAX / 2 + 1);
+        assert!(!outbox.has_drained());
+        outbox.queue.truncate(QUEUED_OPEN_MAX / 2);
+        assert!(outbox.has_drained());
+
+        let mut outbox = Outbox::default();
+        outbox.open(ChannelId(0));
+        for _ in 0..4 {
+            assert_eq!(outbox.push(Message::text("x".repeat(MESSAGE_LEN_MAX))), Ok(()));
+        }
+        assert!(outbox.push(Message::text("x")).is_err());
+        outbox.bytes = QUEUED_BYTES_MAX / 2 + 1;
+        assert!(!outbox.has_drained());
+        outbox.bytes = QUEUED_BYTES_MAX / 2;
+        assert!(outbox.has_drained());
+    }
+
+    #[test]
+    fn what_the_protocol_says_takes_no_place_of_the_application_and_waits_once() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.push(Message::text("bye")), Ok(()));
+        for text in ["bye", "again", "bye", "again"] {
+            outbox.push_own(text);
+        }
+        assert_eq!((outbox.queue.len(), outbox.own), (3, 2));
+        for _ in 1..QUEUED_MAX {
+            assert_eq!(outbox.push(Message::text("x")), Ok(()));
+        }
+        assert!(outbox.push(Message::text("x")).is_err());
+    }
+
+    #[test]
+    fn what_was_given_up_takes_no_room_afterwards() {
+        let mut outbox = Outbox::default();
+        let large = || Message::text("x".repeat(MESSAGE_LEN_MAX));
+        outbox.push_own("own");
+        while outbox.push(large()).is_ok() {}
+        outbox.give_up();
+        outbox.open(ChannelId(0));
+        for _ in 0..4 {
+            assert_eq!(outbox.push(large()), Ok(()));
+        }
     }
 
     #[test]
@@ -353,6 +418,8 @@ mod tests {
         let mut inbox = Inbox::default();
         assert!(inbox.admit(INBOUND_BYTES_MAX));
         assert!(!inbox.admit(1));
+        inbox.polled(INBOUND_BYTES_MAX);
+        assert!(inbox.admit(INBOUND_BYTES_MAX), "what was polled takes no room");
     }
 
     #[test]

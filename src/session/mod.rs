@@ -411,11 +411,12 @@ mod tests {
     fn credentials_carry_the_place_and_are_long_enough() {
         let place = Ufrag { node: 3, shard: 2, slot: 77, generation: 5, random: 0 };
         let mut entropy = Entropy::new(&Seed::from_number(1));
-        let (_, first) = credentials(&mut entropy, place);
+        let (ufrag, first) = credentials(&mut entropy, place);
         let (_, second) = credentials(&mut entropy, place);
         assert_ne!(first, second);
         assert!(first.pwd.len() * 6 >= 128);
         let parsed = Ufrag::parse(first.ufrag.as_bytes()).expect("our own layout");
         assert_eq!(Ufrag { random: 0, ..parsed }, place);
+        assert_eq!(parsed, ufrag, "what the session is called is what the peer says");
     }
 }

@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn each_timer_has_a_word_of_its_own() {
+        let mut words: Vec<&str> = Timer::ALL.iter().map(|timer| timer.name()).collect();
+        assert!(words.iter().all(|word| word.starts_with(char::is_lowercase)));
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Timer::ALL.len());
+    }
+
+    #[test]
     fn timers_expire_in_order_of_time_then_of_the_table() {
         let start = origin();
         let at = |ms| start + Duration::from_millis(ms);

@@ -457,6 +457,19 @@ fn responses_that_nobody_polls_do_not_pile_up() {
 }
 
 #[test]
+fn an_answer_that_nobody_waits_for_any_more_is_not_given_out() {
+    let mut rig = Rig::new();
+    rig.signaling.set_gathering(&mut rig.endpoint, true, rig.now);
+    let [left, stays] = [rig.later(&offer("")), rig.later(&offer(""))];
+    rig.signaling.set_gathering(&mut rig.endpoint, false, rig.now);
+    rig.signaling.cancel(left);
+    let (of, response) = rig.signaling.poll_response().unwrap();
+    assert_eq!((of, response.status), (stays, 200));
+    assert_eq!(rig.signaling.poll_response(), None);
+    assert_eq!(rig.endpoint.len(), 2, "a call that was made ends by itself");
+}
+
+#[test]
 fn a_call_that_ends_before_it_was_polled_is_not_given_out() {
     let mut rig = Rig::new();
     rig.call(&offer(""));

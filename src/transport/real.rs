@@ -44,6 +44,7 @@
 //! | 1.5 | handshake, stun-request, stun-response | handshake, stun-request, stun-response |
 //! | 2.5 | handshake, stun-response | dtls |
 
+mod bundle;
 mod dtls;
 pub(super) mod keys;
 mod negotiate;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::send::{Rig, heard, steps};
 use super::{ms, out, sine};
 use crate::config::AudioOut;
-use crate::{AudioCleared, AudioId, AudioIdle, ClearedPiece};
+use crate::{AudioCleared, AudioId, AudioIdle, ClearedPiece, PacketTime};
 
 fn pieces(cleared: &AudioCleared) -> Vec<(u64, u64, u64)> {
     cleared.pieces.iter().map(|piece| (piece.id.0, piece.sent, piece.dropped)).collect()
@@ -165,4 +165,46 @@ proptest! {
             prop_assert!(pair[1].1.rtp_time >= pair[0].1.rtp_time + 960);
         }
     }
+}
+
+#[test]
+fn the_fade_is_half_a_period_of_a_cosine_the_same_in_both_channels() {
+    for channels in [1, 2] {
+        let packet_time = PacketTime::Ms10;
+        let mut rig = Rig::new(AudioOut { channels, packet_time, ..out(16_000) });
+        rig.sender.start(rig.now);
+        rig.send(&[10_000; 1_600], 16_000).unwrap();
+        rig.serve();
+        let _ = rig.sender.clear();
+        rig.run(ms(10));
+        let samples = rig.sender.coded_samples().to_vec();
+        let width = usize::from(channels);
+        assert_eq!(samples.len(), 160 * width);
+        let frames: Vec<i16> = samples.chunks(width).map(|frame| frame[0]).collect();
+        assert!(samples.chunks(width).all(|frame| frame.iter().all(|sample| *sample == frame[0])));
+        // 5 ms are 80 samples.
+        let (fade, rest) = frames.split_at(80);
+        assert!(fade.windows(2).all(|pair| pair[0] > pair[1]), "{fade:?}");
+        assert!(fade[0] > 9_990 && (1..10).contains(&fade[79]), "{fade:?}");
+        let turned = fade.iter().rev();
+        assert!(
+            fade.iter().zip(turned).all(|(one, other)| (9_999..=10_001).contains(&(one + other)))
+        );
+        assert!(rest.iter().all(|sample| *sample == 0));
+    }
+}
+
+#[test]
+fn nothing_of_cleared_sound_is_left_in_the_filter() {
+    let mut rig = Rig::new(out(24_000));
+    rig.sender.start(rig.now);
+    rig.send(&sine(440.0, 16_000, 16_000), 16_000).unwrap();
+    rig.run(ms(45));
+    let _ = rig.sender.clear();
+    rig.send(&[0; 1_600], 16_000).unwrap();
+    let before = rig.packets.len();
+    rig.run(ms(300));
+    // The first packet after it has the fade, the others nothing.
+    let levels: Vec<u8> = rig.packets[before..].iter().map(|(_, packet)| packet.level.0).collect();
+    assert!(levels[0] < 127 && levels[1..].iter().all(|level| *level == 127), "{levels:?}");
 }

@@ -165,6 +165,22 @@ fn packets_that_come_twice_are_counted_and_dropped() {
 }
 
 #[test]
+fn after_a_gap_that_is_longer_than_the_memory_nothing_of_it_counts_as_heard() {
+    for gap in [127, 128, 129, 200, 256, 300] {
+        let mut rig = Rig::new(input(48_000));
+        rig.packet(0);
+        rig.run(ms(20) * gap);
+        rig.packet(u64::from(gap));
+        rig.run(ms(100));
+        for seq in u64::from(gap) - 90..u64::from(gap) {
+            rig.packet(seq);
+        }
+        let counters = rig.receiver.counters();
+        assert_eq!((counters.late, counters.duplicates), (90, 0), "{gap}");
+    }
+}
+
+#[test]
 fn a_long_gap_is_concealed_for_100_ms_and_then_silent() {
     let mut rig = Rig::new(input(48_000));
     rig.packet(0);
@@ -229,6 +245,45 @@ fn a_jump_of_ten_seconds_is_filled_within_bounds_and_one_sample_more_is_not() {
     rig.packet_at(2, 2 * 960 + 480_000 + 480_001, SSRC);
     assert_eq!(rig.samples(), 3 * 320 + 160_000);
     assert_eq!(rig.receiver.counters().restarts, 1);
+}
+
+#[test]
+fn a_pause_that_was_read_makes_no_room_for_sound() {
+    let mut rig = Rig::new(input(48_000));
+    let after = |seq: u64| seq * 960 + 480_000;
+    rig.packet_at(0, 0, SSRC);
+    rig.packet_at(1, after(1), SSRC);
+    // All but the last packet is read, so the queue is never empty.
+    let mut samples = vec![0; 480_000 + 960];
+    let mut read = 0;
+    while read < samples.len() {
+        let info = rig.receiver.recv(&mut samples[read..]).expect("there is more");
+        read += info.samples;
+    }
+    for seq in 2..51 {
+        rig.packet_at(seq, after(seq), SSRC);
+    }
+    assert_eq!(rig.receiver.counters().dropped_samples, 0, "one second is kept");
+    rig.packet_at(51, after(51), SSRC);
+    assert_eq!(rig.receiver.counters().dropped_samples, 960);
+    assert_eq!(rig.samples(), 48_000);
+}
+
+#[test]
+fn a_pause_goes_as_a_whole_when_the_sound_behind_it_is_too_much() {
+    let mut rig = Rig::new(input(48_000));
+    let after = |seq: u64| seq * 960 + 480_000;
+    rig.packet_at(0, 0, SSRC);
+    // The packet before the pause is sound as well.
+    for seq in 1..50 {
+        rig.packet_at(seq, after(seq), SSRC);
+    }
+    assert_eq!(rig.receiver.counters().dropped_samples, 0);
+    rig.packet_at(50, after(50), SSRC);
+    assert_eq!(rig.receiver.counters().dropped_samples, 960, "that one is the oldest");
+    rig.packet_at(51, after(51), SSRC);
+    assert_eq!(rig.receiver.counters().dropped_samples, 960 + 480_000 + 960);
+    assert_eq!(rig.samples(), 48_000);
 }
 
 #[test]

@@ -418,6 +418,85 @@ fn rates_and_channels_may_change_between_pieces() {
 }
 
 #[test]
+fn two_channels_become_their_mean_where_one_is_sent_and_one_becomes_both() {
+    let mut rig = Rig::new(out(16_000));
+    rig.sender.start(rig.now);
+    let pairs: Vec<i16> = (0..320).flat_map(|at| [at, at + 100]).collect();
+    let id = rig.sender.send(AudioFrame::stereo(&pairs, 16_000), rig.now).unwrap();
+    rig.run(ms(20));
+    assert_eq!(rig.finished, [(id, 320)]);
+    assert_eq!(rig.packets.len(), 2);
+    assert_eq!(rig.packets.iter().filter(|(_, packet)| packet.level.1).count(), 1);
+
+    let mut rig = Rig::new(out(16_000));
+    rig.sender.start(rig.now);
+    rig.sender.send(AudioFrame::stereo(&pairs, 16_000), rig.now).unwrap();
+    rig.serve();
+    assert_eq!(rig.sender.coded_samples(), (50..370).collect::<Vec<i16>>());
+
+    let mut rig = Rig::new(AudioOut { channels: 2, ..out(16_000) });
+    rig.sender.start(rig.now);
+    rig.send(&[7, 8, 9], 16_000).unwrap();
+    rig.serve();
+    assert_eq!(rig.sender.coded_samples()[..8], [7, 7, 8, 8, 9, 9, 0, 0]);
+    assert_eq!(rig.sender.coded_samples().len(), 640, "silence fills up both channels");
+}
+
+#[test]
+fn a_converted_piece_is_sound_until_the_filter_has_settled_and_no_longer() {
+    let mut rig = Rig::new(out(24_000));
+    rig.sender.start(rig.now);
+    rig.send(&sine(440.0, 16_000, 1_600), 16_000).unwrap();
+    rig.run(ms(1_000));
+    let sound = rig.packets.iter().filter(|(_, packet)| packet.level.1).count();
+    assert!((6..=7).contains(&sound), "100 ms and less than 20 ms of the filter: {sound}");
+    assert_eq!(rig.packets.len(), sound + 5, "and 100 ms of zeros");
+}
+
+#[test]
+fn the_level_is_that_of_the_packet_below_full_scale() {
+    // -10 log10 of the mean square: full scale, half of it, a tenth, and full scale half the time.
+    let full = [i16::MIN; 320];
+    let half = [16_384; 320];
+    let tenth = [3_277; 320];
+    let short = [i16::MIN; 160];
+    for (samples, level) in [(&full[..], 0), (&half[..], 6), (&tenth[..], 20), (&short[..], 3)] {
+        let mut rig = Rig::new(out(16_000));
+        rig.sender.start(rig.now);
+        rig.send(samples, 16_000).unwrap();
+        rig.serve();
+        assert_eq!(rig.packets[0].1.level, (level, true));
+    }
+    let mut rig = Rig::new(AudioOut { idle: AudioIdle::Silence, ..out(16_000) });
+    rig.sender.start(rig.now);
+    rig.run(ms(500));
+    assert!(rig.packets.iter().all(|(_, packet)| packet.level == (127, false)));
+    assert_eq!(rig.sender.counters().packets, rig.packets.len() as u64);
+}
+
+#[test]
+fn every_piece_after_a_pause_is_told_of_as_soon_as_the_first_one_was() {
+    // Zeros keep the filter going in the pauses; they belong to no piece.
+    let mut rig = Rig::new(AudioOut { idle: AudioIdle::Silence, ..out(24_000) });
+    rig.sender.start(rig.now);
+    for round in 0..4 {
+        let id = rig.send(&sine(440.0, 16_000, 1_600), 16_000).unwrap();
+        rig.run(ms(79));
+        assert_eq!(rig.finished.len(), round, "five packets hold it");
+        rig.run(ms(41));
+        assert_eq!(rig.finished.last(), Some(&(id, 1_600)));
+        rig.run(ms(280));
+    }
+}
+
+#[test]
+fn two_channels_of_sixty_seconds_are_as_long_as_one() {
+    let mut rig = Rig::new(out(16_000));
+    let samples = vec![0; 8_000 * 60 * 2];
+    assert!(rig.sender.send(AudioFrame::stereo(&samples, 8_000), rig.now).is_ok());
+}
+
+#[test]
 fn sixty_seconds_are_taken_and_not_a_sample_more() {
     for rate in [8_000, 22_050, 48_000] {
         let mut rig = Rig::new(out(16_000));
@@ -461,6 +540,41 @@ fn eight_thousand_pieces_are_taken_and_not_one_more() {
     let Err(SendError::QueueFull { wait: Some(wait), .. }) = rig.send(&[1], 16_000) else {
         panic!("one piece too many was taken")
     };
+    rig.run(wait);
+    rig.send(&[1], 16_000).unwrap();
+}
+
+#[test]
+fn pieces_whose_end_nobody_polled_take_their_places_too() {
+    let mut rig = Rig::new(out(16_000));
+    rig.sender.start(rig.now);
+    for _ in 0..8_192 {
+        rig.send(&[1], 16_000).unwrap();
+    }
+    // A packet takes 320 of them.
+    assert!(rig.sender.handle_timeout(rig.now).is_some());
+    assert!(rig.send(&[1], 16_000).is_err());
+    for left in (0..320).rev() {
+        assert!(rig.sender.poll_finished().is_some());
+        assert!(rig.send(&[1], 16_000).is_ok(), "{left} more");
+        assert!(rig.send(&[1], 16_000).is_err());
+    }
+}
+
+#[test]
+fn the_wait_for_a_place_is_what_is_left_of_the_first_piece() {
+    let mut rig = Rig::new(out(16_000));
+    rig.sender.start(rig.now);
+    rig.send(&[1; 16_000], 16_000).unwrap();
+    for _ in 1..8_192 {
+        rig.send(&[1], 16_000).unwrap();
+    }
+    rig.run(ms(490));
+    // 25 packets went out, the next is due in 10 ms; the last of 25 more takes the piece's end.
+    let Err(SendError::QueueFull { wait: Some(wait), .. }) = rig.send(&[1], 16_000) else {
+        panic!("one piece too many was taken")
+    };
+    assert_eq!(wait, ms(490));
     rig.run(wait);
     rig.send(&[1], 16_000).unwrap();
 }

@@ -15,6 +15,7 @@ fn a_session_that_was_closed_and_polled_leaves_nothing_behind() {
         rig.endpoint.session(caller.id).unwrap().close(rig.now);
     }
     assert_eq!(rig.endpoint.len(), 3, "until Closed was polled");
+    assert!(!rig.endpoint.is_empty());
     let events = rig.drain();
     for caller in &callers {
         let own: Vec<_> = events.iter().filter(|(id, _)| *id == caller.id).collect();
@@ -147,6 +148,26 @@ fn a_replaced_session_is_closed_and_the_new_one_stands() {
 }
 
 #[test]
+fn a_call_on_its_way_makes_room_for_the_one_that_replaces_it() {
+    let mut rig = Rig::new();
+    let callers: Vec<Caller> = (0..Endpoint::HALF_OPEN_MAX).map(|_| rig.call()).collect();
+    let (new, _) = rig.endpoint.replace(callers[7].id, &offer(), rig.now).unwrap();
+    let full = NegotiateError::Full { limit: Endpoint::HALF_OPEN_MAX };
+    assert_eq!(rig.try_call(), Err(full), "until the old one's end was polled and after it");
+    rig.drain();
+    assert_eq!(rig.endpoint.half_open, Endpoint::HALF_OPEN_MAX);
+    assert!(rig.endpoint.session_ids().contains(&new));
+}
+
+#[test]
+fn however_many_sessions_are_configured_every_one_has_a_slot_that_a_ufrag_can_name() {
+    let rig = Rig::with(Config::new().max_sessions(usize::MAX));
+    assert_eq!(rig.endpoint.sessions_max(), Ufrag::SLOTS as usize - 1);
+    let rig = Rig::with(Config::new().max_sessions(5));
+    assert_eq!(rig.endpoint.sessions_max(), 5);
+}
+
+#[test]
 fn a_replacement_that_fails_leaves_the_old_session_as_it_was() {
     let mut rig = Rig::new();
     let old = rig.connected(1);
@@ -208,4 +229,82 @@ fn a_place_that_was_used_more_often_than_a_ufrag_can_count_still_works() {
     let late = rig.connected(1);
     assert_eq!(late.id.generation, Ufrag::GENERATIONS + 7);
     assert_eq!(Ufrag::parse(late.ufrag.as_bytes()).unwrap().generation, 7);
+}
+
+#[test]
+fn a_lent_session_does_what_a_session_does() {
+    let mut rig = Rig::with(Config::new().dangerous().null_codec(true).done());
+    let media = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:1\r\na=rtpmap:111 opus/48000/2\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n";
+    let both = Offer::parse(&format!("{SDP}{media}")).unwrap();
+    let (id, _) = rig.endpoint.accept(&both, rig.now).unwrap();
+    let now = rig.now;
+    let mut guard = rig.endpoint.session(id).unwrap();
+    let [sound, picture] = guard.tracks() else { panic!("two tracks: {:?}", guard.tracks()) };
+    let (sound, picture) = (sound.id, picture.id);
+    assert_eq!(guard.send_codec(sound), Some(crate::Codec::Opus));
+    assert_eq!(guard.send_codec(picture), Some(crate::Codec::Vp8));
+    assert_eq!(format!("{guard:?}"), format!("SessionGuard({id})"));
+
+    let piece = guard.send_audio(crate::AudioFrame::mono(&[1; 160], 16_000), now).unwrap();
+    let cleared = guard.clear_audio(now);
+    assert_eq!(cleared.pieces.iter().map(|piece| piece.id).collect::<Vec<_>>(), [piece]);
+    let empty = crate::EncodedFrame::new(crate::Codec::Vp8, Duration::ZERO, true, Bytes::new());
+    assert_eq!(guard.send_encoded(picture, empty, now), Err(crate::SendError::Empty));
+    assert_eq!(guard.recv_encoded(picture), None);
+    assert_eq!(guard.recv_audio(sound, &mut [0; 160]), None);
+    let asked = guard.stats().keyframes_requested;
+    guard.request_keyframe(picture, now);
+    assert_eq!(guard.stats().keyframes_requested, asked + 1);
+
+    guard.hold_events(true);
+    drop(guard);
+    assert_eq!(rig.drain(), [], "they are held");
+    rig.endpoint.session(id).unwrap().hold_events(false);
+    assert!(!rig.drain().is_empty());
+
+    let mut guard = rig.endpoint.session(id).unwrap();
+    guard.request_renegotiation(now);
+    let waits = guard.send_message(crate::Message::text("for the channel"), now);
+    assert_eq!(waits, Ok(crate::Delivery::Queued));
+}
+
+#[test]
+fn what_arrives_is_read_through_a_lent_session() {
+    let config = Config::new().audio_out_encoded();
+    let mut rig = Rig::with(config);
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n";
+    let both = Offer::parse(&format!("{SDP}{video}")).unwrap();
+    let (id, answer) = rig.endpoint.accept(&both, rig.now).unwrap();
+    let value = |name: &str| {
+        let line = answer.sdp().lines().find_map(|line| line.strip_prefix(name));
+        line.expect("answers have credentials").to_owned()
+    };
+    let here = Routed::Session(id);
+    assert_eq!(rig.send(1, check(&value("a=ice-ufrag:"), &value("a=ice-pwd:"))), here);
+    assert_eq!(rig.send(1, hello()), here);
+    rig.endpoint.session(id).unwrap().request_renegotiation(rig.now);
+    let open = Chunk { number: 0, channel: 1, content: Content::Open, data: b"chat" };
+    assert_eq!(rig.send(1, encode(&[Frame::Chunk(open)])), here);
+    let sent: Vec<u8> =
+        std::iter::from_fn(|| rig.endpoint.poll_transmit()).flat_map(|sent| sent.payload).collect();
+    let wish = crate::message::RENEGOTIATE.as_bytes();
+    assert!(sent.windows(wish.len()).any(|part| part == wish), "the wish went out");
+    let picture = Media {
+        line: 1,
+        codec: crate::Codec::Vp8,
+        more: false,
+        first: true,
+        keyframe: true,
+        talkspurt: false,
+        level: None,
+        ssrc: 7,
+        seq: 0,
+        time: 0,
+        data: b"picture",
+    };
+    assert_eq!(rig.send(1, encode(&[Frame::Media(picture)])), here);
+    let mut guard = rig.endpoint.session(id).unwrap();
+    let frame = guard.recv_encoded(guard.tracks()[0].id).expect("it arrived");
+    assert_eq!(frame.data, b"picture"[..]);
 }

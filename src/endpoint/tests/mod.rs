@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::TransportId;
-use crate::scripted::{Frame, encode, stun};
+use crate::scripted::{Chunk, Content, Frame, Media, encode, stun};
 
 pub(crate) const SDP: &str = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
     a=mid:0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\

@@ -14,6 +14,7 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
 
+use super::bundle;
 use super::keys::Keys;
 
 /// The first resend of a lost flight. Half of what RFC 6347 section 4.2.4.1 proposes for unknown
@@ -27,8 +28,17 @@ const FLIGHT_RETRIES: usize = 8;
 /// The library's own limit on a handshake, out of the way for the same reason.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// What DTLS adds to an SCTP packet at most: header, explicit nonce and tag of AES-GCM in DTLS 1.2
+/// (RFC 6347 section 4.1, RFC 5288 section 3). In DTLS 1.3 it is less.
+const RECORD_OVERHEAD: usize = 13 + 8 + 16;
+
+/// Datagrams that may wait inside DTLS; one more is an error that ends the call. The engine takes
+/// out one for each SCTP packet that it hands in, which is too few when that was cut in two: at the
+/// limit it is told to come again, and takes out those that wait before it does.
+const QUEUE_MAX: usize = 10;
+
 /// The MTU when the engine names none.
-const MTU_DEFAULT: usize = 1150;
+const MTU_DEFAULT: usize = 1148;
 
 /// The provider for the engine: all of its cryptography, our DTLS.
 pub(super) fn crypto_provider(seeded: bool) -> CryptoProvider {
@@ -57,7 +67,8 @@ impl DtlsProvider for Shared {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
-        instance(shared_config(mtu.unwrap_or(MTU_DEFAULT))?, cert, now, version)
+        let mtu = whole_words(mtu);
+        instance(shared_config(mtu)?, cert, now, (version, mtu))
     }
 }
 
@@ -75,7 +86,8 @@ impl DtlsProvider for Seeded {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let seed = fastrand::u64(..);
-        instance(Arc::new(config(mtu.unwrap_or(MTU_DEFAULT), Some(seed))?), cert, now, version)
+        let mtu = whole_words(mtu);
+        instance(Arc::new(config(mtu, Some(seed))?), cert, now, (version, mtu))
     }
 }
 
@@ -92,6 +104,12 @@ fn shared_config(mtu: usize) -> Result<Arc<dimpl::Config>, CryptoError> {
     Ok(made)
 }
 
+/// The engine's MTU is one byte above a whole number of words (`negotiate`), which may be one byte
+/// above what a datagram may have.
+fn whole_words(mtu: Option<usize>) -> usize {
+    mtu.unwrap_or(MTU_DEFAULT) & !3
+}
+
 fn config(mtu: usize, seed: Option<u64>) -> Result<dimpl::Config, CryptoError> {
     let mut builder = dimpl::Config::builder()
         .mtu(mtu)
@@ -100,6 +118,7 @@ fn config(mtu: usize, seed: Option<u64>) -> Result<dimpl::Config, CryptoError> {
         .flight_start_rto(FLIGHT_RTO)
         .flight_retries(FLIGHT_RETRIES)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_queue_tx(QUEUE_MAX)
         .with_crypto_provider(dimpl::crypto::CryptoProvider {
             key_provider: &Keys,
             ..dimpl::crypto::aws_lc_rs::default_provider()
@@ -114,7 +133,7 @@ fn instance(
     config: Arc<dimpl::Config>,
     cert: &DtlsCert,
     now: Instant,
-    version: DtlsVersion,
+    (version, mtu): (DtlsVersion, usize),
 ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
     let cert = dimpl::DtlsCertificate {
         certificate: cert.certificate.clone(),
@@ -126,12 +145,18 @@ fn instance(
         DtlsVersion::Auto => dimpl::Dtls::new_auto(config, cert, now),
         _ => return Err(CryptoError::Other(format!("unknown DTLS version {version}"))),
     };
-    Ok(Box::new(Instance { dtls, inits: Inits::default() }))
+    let sctp_max = mtu - RECORD_OVERHEAD;
+    Ok(Box::new(Instance { dtls, inits: Inits::default(), sctp_max, queued: 0 }))
 }
 
 struct Instance {
     dtls: dimpl::Dtls,
     inits: Inits,
+    /// The longest SCTP packet that a datagram has room for.
+    sctp_max: usize,
+    /// How many datagrams wait inside, about: several records may share one, and what DTLS says of
+    /// its own counts only when it leaves.
+    queued: usize,
 }
 
 /// Which INIT chunks the engine is shown. One too many ends its association, and with it the
@@ -181,6 +206,37 @@ impl fmt::Debug for Instance {
     }
 }
 
+impl Instance {
+    fn send(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        self.queued += 1;
+        match self.dtls.send_application_data(data) {
+            // SCTP is not told of close_notify and may have an acknowledgement due at the same
+            // instant: as an error it would turn the peer's goodbye into a fault of the engine.
+            Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
+            // Datagrams of its own were not counted: the engine comes again.
+            Err(DtlsImplError::TransmitQueueFull) => Ok(0),
+            sent => sent,
+        }
+    }
+
+    /// As [`Instance::send`], of a packet that is too long.
+    fn send_parts(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
+        let packets = bundle::cut(data, self.sctp_max);
+        if self.queued + packets.len() > QUEUE_MAX {
+            return Ok(0);
+        }
+        tracing::debug!(len = data.len(), packets = packets.len(), "an SCTP packet was too long");
+        for packet in packets {
+            // Nothing is taken before the handshake has found a version, and nothing at the limit.
+            // A part that was taken goes again with the rest: TSNs that come twice do no harm.
+            if self.send(&packet)? != packet.len() {
+                return Ok(0);
+            }
+        }
+        Ok(data.len())
+    }
+}
+
 impl DtlsInstance for Instance {
     fn set_active(&mut self, active: bool) {
         self.dtls.set_active(active);
@@ -200,6 +256,14 @@ impl DtlsInstance for Instance {
                 tracing::debug!(version = ?self.dtls.protocol_version(), "DTLS is done");
                 DtlsOutput::Connected
             }
+            DtlsOutput::Packet(packet) => {
+                self.queued = self.queued.saturating_sub(1);
+                DtlsOutput::Packet(packet)
+            }
+            DtlsOutput::Timeout(at) => {
+                self.queued = 0;
+                DtlsOutput::Timeout(at)
+            }
             output => output,
         }
     }
@@ -209,13 +273,15 @@ impl DtlsInstance for Instance {
     }
 
     fn send_application_data(&mut self, data: &[u8]) -> Result<usize, DtlsImplError> {
-        self.inits.note_sent(data);
-        match self.dtls.send_application_data(data) {
-            // SCTP is not told of close_notify and may have an acknowledgement due at the same
-            // instant: as an error it would turn the peer's goodbye into a fault of the engine.
-            Err(DtlsImplError::ConnectionClosed) => Ok(data.len()),
-            sent => sent,
+        if self.queued >= QUEUE_MAX {
+            return Ok(0);
         }
+        let fits = data.len() <= self.sctp_max;
+        let sent = if fits { self.send(data)? } else { self.send_parts(data)? };
+        if sent == data.len() {
+            self.inits.note_sent(data);
+        }
+        Ok(sent)
     }
 
     fn is_active(&self) -> bool {

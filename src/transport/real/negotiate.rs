@@ -38,6 +38,9 @@ pub(super) const CHANNEL_BYTES_MAX: usize = 512 * 1024;
 /// repair packet (RFC 4588 section 4). Rounded to words.
 const RTP_EXCESS: usize = 44;
 
+/// What RTCP counts in.
+const WORD: usize = 4;
+
 /// The least MTU that the engine takes.
 const ENGINE_MTU_MIN: usize = 576;
 
@@ -86,8 +89,11 @@ impl Settings {
         }
     }
 
+    /// The engine fills RTCP up to its MTU when that is a whole number of words, and then panics,
+    /// because it wants less (`poll_feedback`): it is told one byte more. Nothing else comes out
+    /// longer by that: RTP is rounded up to words (`RTP_EXCESS`), DTLS down (`super::dtls`).
     fn engine_mtu(&self) -> usize {
-        (self.mtu - RTP_EXCESS).max(ENGINE_MTU_MIN)
+        (self.mtu - RTP_EXCESS).max(ENGINE_MTU_MIN) / WORD * WORD + 1
     }
 
     /// The largest audio frame that fits one packet.
