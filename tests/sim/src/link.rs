@@ -9,6 +9,10 @@ use bytes::Bytes;
 
 use crate::kind_of;
 
+/// Packets on their way at once in one direction. 65,536: ten seconds of 64 Mbit/s in packets of
+/// full length, far more than a call has. What comes on top is lost, and counted.
+const PACKETS_MAX: usize = 65_536;
+
 /// A datagram on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -89,6 +93,7 @@ pub struct Link {
     busy_until: Option<Instant>,
     newest_arrival: Option<Instant>,
     is_down: bool,
+    down_until: Option<Instant>,
     loses: Option<Loses>,
 }
 
@@ -105,6 +110,7 @@ impl Link {
             busy_until: None,
             newest_arrival: None,
             is_down: false,
+            down_until: None,
             loses: None,
         }
     }
@@ -117,6 +123,12 @@ impl Link {
     /// Loses everything from now on, or stops doing so. Packets on their way arrive.
     pub fn set_down(&mut self, is_down: bool) {
         self.is_down = is_down;
+    }
+
+    /// Loses everything that it is given before `until`. Packets on their way arrive. A second
+    /// black-out makes the first no shorter.
+    pub fn black_out(&mut self, until: Instant) {
+        self.down_until = self.down_until.max(Some(until));
     }
 
     /// Loses, besides, each packet that `loses` says.
@@ -136,22 +148,29 @@ impl Link {
         self.lost
     }
 
+    /// Whether packets are missed at its end: for a while, or for good.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.lost > 0 || self.config.loss > 0.0 || self.config.reorder > 0.0
+    }
+
     /// Takes a packet.
     pub fn send(&mut self, packet: Packet, now: Instant) {
         self.sent += 1;
         let chosen = self.loses.as_mut().is_some_and(|loses| loses(&packet));
         let by_chance = self.chance(self.config.loss);
         let too_long = packet.payload.len() > self.config.mtu;
+        let is_down = self.is_down || self.down_until.is_some_and(|until| now < until);
         let Some(departure) = self.departure(billed_len(&packet.payload), now) else {
             self.lost += 1;
             return;
         };
-        if chosen || by_chance || too_long || self.is_down {
+        let room = PACKETS_MAX - self.packets.len();
+        if chosen || by_chance || too_long || is_down || room == 0 {
             self.lost += 1;
             return;
         }
         let copies = if self.chance(self.config.duplicate) { 2 } else { 1 };
-        for copy in 0..copies {
+        for copy in 0..copies.min(room as u64) {
             let arrival = self.arrival(departure);
             self.packets.insert((arrival, self.sent * 2 + copy), packet.clone());
         }
@@ -298,5 +317,27 @@ mod tests {
         assert_eq!(link.receive(start()), None);
         assert_eq!(link.receive(at).unwrap().source.port(), 3);
         assert_eq!((link.sent(), link.lost()), (3, 2));
+    }
+
+    #[test]
+    fn a_link_carries_65536_packets_at_once_and_loses_one_more() {
+        let mut link = Link::new(LinkConfig::clean(), 1);
+        for _ in 0..PACKETS_MAX {
+            link.send(packet(1, 1), start());
+        }
+        assert_eq!(link.lost(), 0);
+        link.send(packet(1, 1), start());
+        assert_eq!((link.lost(), link.packets.len()), (1, PACKETS_MAX));
+    }
+
+    #[test]
+    fn a_black_out_ends_by_itself_and_a_shorter_one_does_not_end_it() {
+        let mut link = Link::new(LinkConfig::clean(), 1);
+        let (nanosecond, end) = (Duration::from_nanos(1), start() + Duration::from_secs(2));
+        link.black_out(end);
+        link.black_out(start() + Duration::from_secs(1));
+        link.send(packet(1, 100), end - nanosecond);
+        link.send(packet(2, 100), end);
+        assert_eq!((link.sent(), link.lost()), (2, 1));
     }
 }

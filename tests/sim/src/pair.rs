@@ -9,9 +9,14 @@ use smallrtc::{
     Message, NegotiateError, Offer, Seed, SendError, Session, Transmit,
 };
 
+use crate::bot::Seat;
+use crate::driver::Driver;
+use crate::ledger::digest;
 use crate::replays::Replays;
 use crate::setup::BOT_TRANSPORT;
-use crate::{Browser, BrowserEvent, Checks, Link, Packet, Setup, Trace, bot_address, start};
+use crate::{
+    Bot, Browser, BrowserEvent, Checks, Link, Packet, Setup, Trace, Watched, bot_address, start,
+};
 
 /// How long a call may take to connect, on any link that loses less than everything.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -20,7 +25,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Pair {
     /// The bot's side. Calls may go to it directly; the next step polls it.
-    pub session: Session,
+    pub session: Watched,
     /// The page.
     pub browser: Browser,
     /// From the browser to the bot.
@@ -34,6 +39,8 @@ pub struct Pair {
     /// The address that a 1:1 NAT maps to the bot's.
     advertised: Option<SocketAddr>,
     now: Instant,
+    bot: Seat<Session>,
+    driver: Driver,
     stalled_until: Option<Instant>,
     polls: Option<fastrand::Rng>,
     /// Draws whether a drain is put off; never twice in a row.
@@ -45,6 +52,7 @@ pub struct Pair {
     keeps_transmits: bool,
     /// Dropped after the session, which ends its log.
     replays: Option<Replays>,
+    is_checked: bool,
 }
 
 impl Pair {
@@ -67,15 +75,21 @@ impl Pair {
             session.start(now);
         }
         let address = setup.browser.address;
+        let mut browser = Browser::new(setup.browser, now);
+        if setup.checks {
+            let _from_now_on = browser.take_said();
+        }
         Pair {
-            session,
-            browser: Browser::new(setup.browser, now),
+            session: Watched::new(session, setup.checks),
+            browser,
             up: Link::new(setup.up, setup.seed ^ 0x1111),
             down: Link::new(setup.down, setup.seed ^ 0x2222),
-            trace: if setup.traces { Trace::default() } else { Trace::off() },
+            trace: Trace::of_scenario(setup.traces),
             checks: Checks::new(setup.mtu, &[bot_address()], address, now),
             advertised: setup.advertised,
             now,
+            bot: Seat::new(),
+            driver: Driver::new(setup.driver, setup.seed ^ 0x5555),
             stalled_until: None,
             polls: setup.shuffles.then(|| fastrand::Rng::with_seed(setup.seed ^ 0x3333)),
             dawdles: setup.dawdles.then(|| fastrand::Rng::with_seed(setup.seed ^ 0x4444)),
@@ -85,7 +99,18 @@ impl Pair {
             transmits: Vec::new(),
             keeps_transmits: false,
             replays,
+            is_checked: setup.checks,
         }
+    }
+
+    /// Seats the bot, in the place of one that sat there. It is told every event from now on, at
+    /// once, and may do to the session what it likes. What it sends is not accounted for from
+    /// then on ([`Ledger`](crate::Ledger)): what has to be heard is its test's to say.
+    pub fn set_bot(&mut self, bot: impl Bot<Session> + 'static) {
+        if let Some(ledger) = self.session.ledger_mut() {
+            ledger.bot_sits();
+        }
+        self.bot.take(bot);
     }
 
     /// Virtual time.
@@ -257,6 +282,9 @@ impl Pair {
 
     /// Hands a datagram to the session as if it came from the network just now.
     pub fn inject(&mut self, packet: Packet) {
+        if let Some(ledger) = self.session.ledger_mut() {
+            ledger.forged();
+        }
         self.deliver(packet);
         self.flush();
     }
@@ -297,8 +325,15 @@ impl Pair {
         self.flush();
         let next = self.next_wake()?;
         self.now = self.now.max(next);
-        self.checks.turn(self.now);
-        if self.stalled_until.is_none_or(|until| until <= self.now) {
+        if self.browser.rounds_by_the_clock() && (self.up.has_gaps() || self.down.has_gaps()) {
+            self.trace.stays_here();
+        }
+        if self.is_checked {
+            self.checks.turn(self.now);
+            self.session.settle();
+        }
+        let wake_at = self.driver_wake();
+        if self.driver.wakes(wake_at, self.now) {
             self.stalled_until = None;
             while let Some(packet) = self.up.receive(self.now) {
                 self.deliver(packet);
@@ -371,29 +406,57 @@ impl Pair {
             self.up.send(packet, self.now);
         }
         let at = self.elapsed();
+        self.account_said();
         while let Some(event) = self.browser.poll_event() {
+            self.account_heard(&event);
             self.trace.note(self.now, format_args!("page {}", brief(&event)));
             self.browser_events.push((at, event));
         }
         had_output
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let held = |at: Instant| self.stalled_until.map_or(at, |until| until.max(at));
-        let wakes = [
-            self.session.poll_timeout().map(held),
-            self.up.poll_timeout().map(held),
-            self.down.poll_timeout(),
-            self.browser.poll_timeout(),
-        ];
-        wakes.into_iter().flatten().min()
+    fn account_said(&mut self) {
+        let Some(ledger) = self.session.ledger_mut() else { return };
+        for digest in self.browser.take_said() {
+            ledger.page_said(digest);
+        }
+    }
+
+    fn account_heard(&mut self, event: &BrowserEvent) {
+        let Some(ledger) = self.session.ledger_mut() else { return };
+        match event {
+            BrowserEvent::ChannelOpen | BrowserEvent::ChannelClosed => ledger.channel_changed(),
+            BrowserEvent::Message { data, .. } => ledger.page_heard(data),
+            _ => {}
+        }
+    }
+
+    fn next_wake(&mut self) -> Option<Instant> {
+        let driver = self.driver_wake();
+        let others = [driver, self.down.poll_timeout(), self.browser.poll_timeout()];
+        others.into_iter().flatten().min()
+    }
+
+    /// When the session's driver runs next.
+    fn driver_wake(&mut self) -> Option<Instant> {
+        let due = [self.session.poll_timeout(), self.bot.poll_timeout(), self.up.poll_timeout()];
+        let wake_at = self.driver.wake_at(due.into_iter().flatten().min(), self.now);
+        wake_at.map(|at| self.stalled_until.map_or(at, |until| until.max(at)))
     }
 
     fn session_timeout(&mut self) {
+        self.bot.wake(&mut self.session, self.now);
+        self.flush();
         while self.session.poll_timeout().is_some_and(|at| at <= self.now) {
             self.session.handle_timeout(self.now);
             let had_output = self.flush();
-            self.checks.timeout_done(had_output, self.session.poll_timeout());
+            if self.is_checked {
+                self.checks.timeout_done(had_output, self.session.poll_timeout());
+            }
+        }
+        for _ in 0..self.driver.too_many() {
+            self.session.handle_timeout(self.now);
+            self.flush();
         }
     }
 
@@ -417,16 +480,23 @@ impl Pair {
                 return false;
             }
         }
-        let (events, transmits) = self.poll_session();
+        self.checks.drain();
+        let (mut events, mut transmits) = self.poll_session();
+        let told = self.tell_bot(&events);
+        events.extend(told.0);
+        transmits.extend(told.1);
         let had_output = !events.is_empty() || !transmits.is_empty();
         let at = self.elapsed();
         for event in events {
+            // Cheap, and who drives to the end asks it.
             self.checks.event(&event);
             self.trace.note(self.now, format_args!("bot {event:?}"));
             self.events.push((at, event));
         }
         for transmit in transmits {
-            self.checks.transmit(&transmit);
+            if self.is_checked {
+                self.checks.transmit(&transmit);
+            }
             let Transmit { source, destination, .. } = transmit;
             let source = self.advertised.unwrap_or(source);
             let payload: Bytes = transmit.payload.clone();
@@ -437,6 +507,29 @@ impl Pair {
             }
         }
         had_output
+    }
+
+    /// Tells the bot what happened, and what comes of its answers, until nothing more does. Gives
+    /// what the session said meanwhile.
+    fn tell_bot(&mut self, events: &[Event]) -> (Vec<Event>, Vec<Transmit>) {
+        let (mut more, mut transmits) = (Vec::new(), Vec::new());
+        if self.bot.is_free() {
+            return (more, transmits);
+        }
+        let mut fresh = events.to_vec();
+        while !fresh.is_empty() {
+            for event in fresh.drain(..) {
+                self.bot.tell((), &event, &mut self.session, self.now);
+            }
+            while let Some(event) = self.session.poll_event() {
+                fresh.push(event);
+            }
+            while let Some(transmit) = self.session.poll_transmit() {
+                transmits.push(transmit);
+            }
+            more.extend(fresh.iter().cloned());
+        }
+        (more, transmits)
     }
 
     fn poll_session(&mut self) -> (Vec<Event>, Vec<Transmit>) {
@@ -460,14 +553,14 @@ impl Pair {
     }
 }
 
-/// Media is told by its length, so that a trace stays readable.
-fn brief(event: &BrowserEvent) -> String {
+/// What a page heard is told by its length and a digest, so that a trace stays readable.
+pub(crate) fn brief(event: &BrowserEvent) -> String {
     match event {
         BrowserEvent::Media { line, time, data, .. } => {
-            format!("Media line {line} time {time} {} bytes", data.len())
+            format!("Media line {line} time {time} {} bytes {:016x}", data.len(), digest(data))
         }
         BrowserEvent::Message { binary, data } => {
-            format!("Message binary {binary} {} bytes", data.len())
+            format!("Message binary {binary} {} bytes {:016x}", data.len(), digest(data))
         }
         other => format!("{other:?}"),
     }

@@ -31,6 +31,19 @@ pub fn seeds(wanted: u64) -> Vec<u64> {
     }
 }
 
+/// The variable that names the number of cases of each property.
+const CASES_VARIABLE: &str = "SMALLRTC_CASES";
+
+/// How many cases a property is tried with: `wanted`, or what the environment says.
+///
+/// # Panics
+/// When the environment names no number.
+#[must_use]
+pub fn cases(wanted: u32) -> u32 {
+    let named = std::env::var(CASES_VARIABLE).ok();
+    named.map_or(wanted, |text| text.parse().expect("SMALLRTC_CASES is a number"))
+}
+
 /// Runs a scenario with several seeds. When one fails, tells the seed and the command that runs
 /// it alone.
 ///
@@ -50,11 +63,65 @@ pub fn run(name: &str, wanted: u64, scenario: impl Fn(u64)) {
     }
 }
 
+/// A seed with which a scenario fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// What the scenario said when it panicked.
+    pub message: String,
+}
+
+impl Failure {
+    /// The command that runs a test of this name, in the program that asks, with this seed alone.
+    #[must_use]
+    pub fn replay_line(&self, name: &str) -> String {
+        replay_line(name, self.seed)
+    }
+}
+
+/// The first of these seeds with which a scenario fails, if there is one: for a test of a test,
+/// which plants a fault and wants it found. Whatever the panic prints is printed.
+///
+/// ```
+/// let found = smallrtc_sim::find(1..=10, |seed| assert!(seed < 7, "{seed} is too many"));
+/// let failure = found.expect("the seventh fails");
+/// assert_eq!((failure.seed, &*failure.message), (7, "7 is too many"));
+/// assert!(failure.replay_line("a_test").starts_with("SMALLRTC_SEED=7 cargo "));
+/// assert_eq!(smallrtc_sim::find(1..=6, |seed| assert!(seed < 7)), None);
+/// ```
+pub fn find(seeds: impl IntoIterator<Item = u64>, scenario: impl Fn(u64)) -> Option<Failure> {
+    seeds.into_iter().find_map(|seed| {
+        let cause = panic::catch_unwind(AssertUnwindSafe(|| scenario(seed))).err()?;
+        let text = cause.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| cause.downcast_ref::<&str>().map(ToString::to_string));
+        Some(Failure { seed, message: text.unwrap_or_default() })
+    })
+}
+
 #[expect(clippy::print_stderr, reason = "a failing test says how to run it again")]
 fn tell(name: &str, seed: u64) {
-    let test = std::env::args().next().unwrap_or_default();
-    let file = test.rsplit('/').next().and_then(|file| file.rsplit_once('-'));
-    let target = file.map_or("<file>", |(target, _hash)| target);
     eprintln!("SEED={seed}");
-    eprintln!("{SEED_VARIABLE}={seed} cargo test -p smallrtc-sim --test {target} {name}");
+    eprintln!("{}", replay_line(name, seed));
+}
+
+/// Cargo says which package it runs; the program's own name tells which file.
+fn replay_line(name: &str, seed: u64) -> String {
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let program = std::env::args().next().unwrap_or_default();
+    let mut path = program.rsplit(['/', '\\']);
+    let file = path.next().unwrap_or_default();
+    let is_example = path.next() == Some("examples");
+    let target = match file.rsplit_once('-') {
+        // The tests beside the code are in a program with the library's name.
+        Some((target, _hash)) if target == package.replace('-', "_") => "--lib".to_owned(),
+        Some((target, _hash)) if !is_example => format!("--test {target}"),
+        _ if is_example => format!("--example {file}"),
+        _ => String::new(),
+    };
+    let command = if is_example { "cargo run" } else { "cargo test" };
+    let name = if is_example { "" } else { name };
+    let package = if package.is_empty() { package } else { format!("-p {package}") };
+    let words = [command, &package, &target, name].into_iter().filter(|word| !word.is_empty());
+    format!("{SEED_VARIABLE}={seed} {}", words.collect::<Vec<_>>().join(" "))
 }

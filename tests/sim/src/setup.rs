@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use smallrtc::{Certificate, Config, TransportId};
 
-use crate::{BrowserConfig, Kind, LinkConfig};
+use crate::{BrowserConfig, DriverConfig, Kind, LinkConfig, NatConfig};
 
 /// The socket that the bot listens with.
 pub(crate) const BOT_TRANSPORT: TransportId = TransportId(5);
@@ -31,6 +31,24 @@ pub fn tone(hertz: f64, rate: u32, frames: usize) -> Vec<i16> {
     (0..frames).map(|index| ((index as f64 * step).sin() * 16_384.0) as i16).collect()
 }
 
+/// A packet of the null codec: one sample for each 10 ms of one channel, as [`Browser::speak`] and
+/// [`Browser::send_media`] take it.
+///
+/// [`Browser::speak`]: crate::Browser::speak
+/// [`Browser::send_media`]: crate::Browser::send_media
+///
+/// # Panics
+/// With more than 12 words: no packet is longer than 120 ms.
+#[must_use]
+pub fn null_packet(words: &[i16]) -> Vec<u8> {
+    assert!(words.len() <= 12, "{} words in one packet", words.len());
+    let chunks = u8::try_from(words.len()).expect("at most 12");
+    // The sum after it is for those who listen; the codec does not read it.
+    let mut packet = vec![b'N', 1, chunks, 0, 0, 0, 0];
+    packet.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    packet
+}
+
 /// A call: what both sides are, and what lies between them.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -48,6 +66,15 @@ pub struct Setup {
     pub down: LinkConfig,
     /// The public address that a 1:1 NAT maps to the bot's, and the only one that reaches it.
     pub advertised: Option<SocketAddr>,
+    /// The router before each browser, if there is one; in a [`World`](crate::World).
+    pub nat: Option<NatConfig>,
+    /// How punctual the bot's driver is; each endpoint of a [`World`](crate::World) has one.
+    pub driver: DriverConfig,
+    /// The node and shard of each endpoint of a [`World`](crate::World).
+    pub places: Vec<(u16, u16)>,
+    /// Whether a balancer stands before the endpoints of a [`World`](crate::World), with one
+    /// address for all: it hands a datagram to the endpoint that the last request from there named.
+    pub balances: bool,
     /// Whether the bot calls `start` before it answers.
     pub starts: bool,
     /// Whether the bot polls in a random order, and more often than it has to.
@@ -58,6 +85,8 @@ pub struct Setup {
     pub traces: bool,
     /// Whether sessions are recorded, and the logs replayed at the end.
     pub records: bool,
+    /// Whether the pump checks what always holds.
+    pub checks: bool,
 }
 
 impl Setup {
@@ -79,11 +108,16 @@ impl Setup {
             up: LinkConfig::clean(),
             down: LinkConfig::clean(),
             advertised: None,
+            nat: None,
+            driver: DriverConfig::punctual(),
+            places: vec![(0, 0)],
+            balances: false,
             starts: true,
             shuffles: false,
             dawdles: false,
             traces: true,
             records: true,
+            checks: true,
         }
     }
 
@@ -105,6 +139,41 @@ impl Setup {
     #[must_use]
     pub fn links(mut self, config: LinkConfig) -> Setup {
         (self.up, self.down) = (config, config);
+        self
+    }
+
+    /// Puts every browser of a [`World`](crate::World) behind a router.
+    #[must_use]
+    pub fn nat(mut self, config: NatConfig) -> Setup {
+        self.nat = Some(config);
+        self
+    }
+
+    /// Says how punctual the bot's driver is.
+    #[must_use]
+    pub fn driver(mut self, config: DriverConfig) -> Setup {
+        self.driver = config;
+        self
+    }
+
+    /// Lets each browser's clock gain so many microseconds in a second, or lose them.
+    #[must_use]
+    pub fn drift_ppm(mut self, drift_ppm: i32) -> Setup {
+        self.browser.drift_ppm = drift_ppm;
+        self
+    }
+
+    /// Has one endpoint for each node and shard, in a [`World`](crate::World).
+    #[must_use]
+    pub fn places(mut self, places: &[(u16, u16)]) -> Setup {
+        self.places = places.to_vec();
+        self
+    }
+
+    /// Puts a balancer before the endpoints of a [`World`](crate::World).
+    #[must_use]
+    pub fn balanced(mut self) -> Setup {
+        self.balances = true;
         self
     }
 
@@ -143,6 +212,13 @@ impl Setup {
     #[must_use]
     pub fn unrecorded(mut self) -> Setup {
         self.records = false;
+        self
+    }
+
+    /// Checks nothing, for figures of speed.
+    #[must_use]
+    pub fn unchecked(mut self) -> Setup {
+        self.checks = false;
         self
     }
 }

@@ -1,10 +1,14 @@
 //! What happened, as text that two runs can be compared by.
 
 use std::fmt::{self, Write as _};
+use std::hash::{Hash as _, Hasher as _};
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use smallrtc::scripted::{self, Frame};
+
+use crate::witness::{self, Digest};
 
 /// What happened, a line each: virtual time, and a datagram's direction, kind, length and
 /// addresses, or an event.
@@ -16,13 +20,38 @@ use smallrtc::scripted::{self, Frame};
 pub struct Trace {
     lines: Vec<String>,
     is_off: bool,
+    witness: Witness,
+}
+
+/// What is told of a trace when it ends, if anybody asks.
+#[derive(Debug, Default)]
+struct Witness {
+    is_asked: bool,
+    /// Whether it need not be the same in another process.
+    is_local: bool,
+    /// Of a trace that keeps no lines: how much it was told, and a digest of that.
+    noted: u64,
+    digest: Digest,
+}
+
+impl Clone for Witness {
+    /// A copy of a trace is nobody's: a trace is told of once.
+    fn clone(&self) -> Witness {
+        Witness::default()
+    }
 }
 
 impl Trace {
     /// A trace that keeps nothing, for long runs.
     #[must_use]
     pub fn off() -> Trace {
-        Trace { lines: Vec::new(), is_off: true }
+        Trace { lines: Vec::new(), is_off: true, witness: Witness::default() }
+    }
+
+    /// The trace of a pair or a world, which another run of it is compared by.
+    pub(crate) fn of_scenario(keeps: bool) -> Trace {
+        let witness = Witness { is_asked: witness::is_asked(), ..Witness::default() };
+        Trace { lines: Vec::new(), is_off: !keeps, witness }
     }
 
     /// The lines so far.
@@ -34,10 +63,12 @@ impl Trace {
     /// A number that is the same for the same lines (FNV-1a).
     #[must_use]
     pub fn hash(&self) -> u64 {
-        let bytes = self.lines.iter().flat_map(|line| line.bytes().chain([b'\n']));
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        let mut digest = Digest::default();
+        for line in &self.lines {
+            digest.write(line.as_bytes());
+            digest.write(b"\n");
+        }
+        digest.finish()
     }
 
     /// The first line in which another trace differs, with both sides.
@@ -62,7 +93,7 @@ impl Trace {
         payload: &[u8],
     ) {
         if self.is_off {
-            return;
+            return self.digest_packet(now, source, destination, payload);
         }
         let mut line = self.begin(now);
         let kind = kind_of(payload);
@@ -77,6 +108,9 @@ impl Trace {
     /// Notes anything else.
     pub fn note(&mut self, now: Instant, what: fmt::Arguments<'_>) {
         if self.is_off {
+            if self.digest(now) {
+                self.witness.digest.write_fmt(what).expect("a digest takes all text");
+            }
             return;
         }
         let mut line = self.begin(now);
@@ -84,9 +118,56 @@ impl Trace {
         self.lines.push(line);
     }
 
+    /// This call has video and gaps, on the real wire: the engine measures round trips through its
+    /// one pair of clocks, so when it asks for what is missing is the same in this process alone.
+    pub(crate) fn stays_here(&mut self) {
+        self.witness.is_local = true;
+    }
+
+    /// What of a datagram is in its line, without the line.
+    fn digest_packet(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+    ) {
+        if !self.digest(now) {
+            return;
+        }
+        let word = word_for(payload).unwrap_or("script");
+        let len = if word == "handshake" { 0 } else { payload.len() };
+        (source, destination, word, len).hash(&mut self.witness.digest);
+    }
+
+    /// Whether what happens now is to be put to the digest.
+    fn digest(&mut self, now: Instant) -> bool {
+        if self.witness.is_asked {
+            self.witness.noted += 1;
+            now.saturating_duration_since(crate::start()).hash(&mut self.witness.digest);
+        }
+        self.witness.is_asked
+    }
+
     fn begin(&self, now: Instant) -> String {
         let elapsed: Duration = now.saturating_duration_since(crate::start());
         format!("{:>10}.{:06} ", elapsed.as_millis(), elapsed.subsec_nanos() % 1_000_000)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if !self.witness.is_asked {
+            return;
+        }
+        let Witness { is_local, noted, digest, .. } = self.witness;
+        if self.is_off {
+            witness::ended(noted, digest.finish(), Vec::new(), is_local);
+        } else {
+            let digest = self.hash();
+            let lines = mem::take(&mut self.lines);
+            witness::ended(lines.len() as u64, digest, lines, is_local);
+        }
     }
 }
 
@@ -96,11 +177,43 @@ impl fmt::Display for Trace {
     }
 }
 
+/// Runs a scenario twice and compares what happened: one seed must give one run. Gives the trace.
+///
+/// A bot that reads a clock, draws from a generator without a seed or walks a map in hash order
+/// fails here, and the message shows the first line that differs.
+///
+/// ```
+/// use smallrtc_sim::{Kind, Pair, Setup, repeat};
+///
+/// let trace = repeat(|| {
+///     let mut pair = Pair::new(Setup::new(Kind::Scripted, 1));
+///     pair.connect();
+///     pair.trace.clone()
+/// });
+/// assert!(trace.lines().len() > 10);
+/// ```
+///
+/// # Panics
+/// When the two differ, or when nothing happened.
+pub fn repeat(mut scenario: impl FnMut() -> Trace) -> Trace {
+    let first = scenario();
+    assert!(!first.lines.is_empty(), "a scenario without a trace proves nothing");
+    if let Some(difference) = first.difference(&scenario()) {
+        panic!("the second run is another: {difference}");
+    }
+    first
+}
+
 /// What a datagram is, in a word (RFC 7983 section 7, RFC 5761 section 4).
 #[must_use]
 pub fn kind_of(payload: &[u8]) -> String {
+    word_for(payload).map_or_else(|| script(payload), str::to_owned)
+}
+
+/// `None` for a datagram of the plain wire, which holds many things.
+fn word_for(payload: &[u8]) -> Option<&'static str> {
     let word = match payload {
-        [scripted::MAGIC, scripted::VERSION, ..] => return script(payload),
+        [scripted::MAGIC, scripted::VERSION, ..] => return None,
         [0, 1, ..] => "stun-request",
         [1, 1, ..] => "stun-response",
         [0..=3, ..] => "stun",
@@ -113,7 +226,7 @@ pub fn kind_of(payload: &[u8]) -> String {
         [128..=191, ..] => "srtp",
         _ => "other",
     };
-    word.to_owned()
+    Some(word)
 }
 
 fn script(payload: &[u8]) -> String {
@@ -149,6 +262,18 @@ mod tests {
         assert_ne!(left.hash(), right.hash());
         let difference = left.difference(&right).unwrap();
         assert!(difference.contains("(the end)") && difference.contains("1.500000 two"));
+    }
+
+    #[test]
+    #[should_panic(expected = "the second run is another: line 0")]
+    fn a_scenario_that_is_not_the_same_twice_is_caught() {
+        let runs = std::cell::Cell::new(0);
+        repeat(|| {
+            runs.set(runs.get() + 1);
+            let mut trace = Trace::default();
+            trace.note(crate::start(), format_args!("run {}", runs.get()));
+            trace
+        });
     }
 
     #[test]

@@ -1,105 +1,112 @@
-//! An endpoint, its browsers, and the links between them.
+//! Endpoints, their browsers, and the links between them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use smallrtc::{
-    CloseReason, Datagram, Endpoint, Event, LocalCandidate, NegotiateError, Offer, Routed, Seed,
+    Config, Datagram, Endpoint, LocalCandidate, NegotiateError, Offer, Routed, Seed, SessionGuard,
     SessionId, Transmit,
 };
 
+mod balancer;
+mod caller;
+mod desk;
+
+pub use caller::Outcome;
+
+use crate::bot::Seat;
+use crate::driver::Driver;
+use crate::pair::brief;
 use crate::replays::Replays;
 use crate::setup::BOT_TRANSPORT;
 use crate::{
-    Browser, BrowserConfig, BrowserEvent, Checks, Link, Packet, Setup, Trace, bot_address, start,
+    Bot, Browser, BrowserConfig, Checks, Link, Nat, NatConfig, Packet, Setup, Trace, bot_address,
+    start,
 };
 
-/// One endpoint and its browsers.
+use balancer::{BALANCER, Balancer};
+use caller::{Caller, Reading};
+use desk::Desk;
+
+/// Endpoints of one world, each of which has an address of its own in a /24.
+const ENDPOINTS_MAX: usize = 200;
+
+/// Endpoints, each with a driver, and their browsers.
+///
+/// There is one endpoint unless the setup names more [places](Setup::places). Browsers have
+/// numbers from 0 on, in the order in which they were added; endpoints too.
+///
+/// A world keeps everything that was told, in its [outcomes](Outcome) and its trace, and the log of
+/// each session up to 16 MiB: tens of MiB for an hour of one call, of which
+/// [`Setup::untraced`] and [`Setup::unrecorded`] save the most.
 #[derive(Debug)]
 pub struct World {
-    /// The bots' side. Calls may go to it directly; the next step polls it.
+    /// The bots' side: the first endpoint. Calls may go to it directly; the next step polls it.
     pub endpoint: Endpoint,
     /// What happened.
     pub trace: Trace,
+    others: Vec<Endpoint>,
+    /// One for each endpoint, as the seats.
+    desks: Vec<Desk>,
+    seats: Vec<Seat<Endpoint>>,
     setup: Setup,
-    clients: Vec<Client>,
+    callers: Vec<Caller>,
     /// Every address that a browser ever had, in the simulation's omniscience.
     by_address: BTreeMap<SocketAddr, usize>,
-    by_session: BTreeMap<SessionId, usize>,
+    by_session: BTreeMap<(usize, SessionId), usize>,
+    balancer: Balancer,
     now: Instant,
     /// Dropped after the sessions, which end their logs.
     replays: Option<Replays>,
 }
 
-/// A browser with its path to the endpoint and what came of its call.
-#[derive(Debug)]
-struct Client {
-    browser: Browser,
-    up: Link,
-    down: Link,
-    checks: Checks,
-    outcome: Outcome,
-}
-
-/// What came of a call.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The session, once the offer was accepted.
-    pub id: Option<SessionId>,
-    /// What the session told.
-    pub events: Vec<(Duration, Event)>,
-    /// What the page was told.
-    pub browser_events: Vec<(Duration, BrowserEvent)>,
-}
-
-impl Outcome {
-    /// Why the call ended.
-    #[must_use]
-    pub fn closed(&self) -> Option<CloseReason> {
-        self.events.iter().find_map(|(_, event)| match event {
-            Event::Closed { reason } => Some(*reason),
-            _ => None,
-        })
-    }
-
-    /// Whether the session told this.
-    #[must_use]
-    pub fn told(&self, wanted: &Event) -> bool {
-        self.events.iter().any(|(_, event)| event == wanted)
-    }
-
-    /// Whether the page was told this.
-    #[must_use]
-    pub fn page_told(&self, wanted: &BrowserEvent) -> bool {
-        self.browser_events.iter().any(|(_, event)| event == wanted)
-    }
-}
-
 impl World {
-    /// An endpoint without calls. The setup's browser and links are the model of every call's.
+    /// Endpoints without calls. The setup's browser, router, links and driver are the model of
+    /// every one's.
+    ///
+    /// # Panics
+    /// With no place, or more than 200.
     #[must_use]
     pub fn new(setup: Setup) -> World {
         let now = start();
+        let places = setup.places.len();
+        let is_valid = (1..=ENDPOINTS_MAX).contains(&places);
+        assert!(is_valid, "places: {places} of at most {ENDPOINTS_MAX}, and at least one");
         let replays = setup.records.then(Replays::default);
         let config = setup.config.clone();
         let config = match &replays {
             Some(replays) => replays.record(config, setup.seed),
             None => config,
         };
-        let config = config.shared();
-        let mut endpoint = Endpoint::new(config, Seed::from_number(setup.seed), now);
-        endpoint.add_local_candidate(LocalCandidate::host(BOT_TRANSPORT, bot_address()));
+        let desks: Vec<_> = (0..setup.places.len()).map(|index| desk(&setup, index)).collect();
+        let mut endpoints =
+            desks.iter().enumerate().map(|(index, desk)| endpoint(&setup, &config, index, desk));
         World {
-            endpoint,
-            trace: if setup.traces { Trace::default() } else { Trace::off() },
+            endpoint: endpoints.next().expect("there is a place"),
+            others: endpoints.collect(),
+            trace: Trace::of_scenario(setup.traces),
+            seats: desks.iter().map(|_| Seat::new()).collect(),
+            desks,
             setup,
-            clients: Vec::new(),
+            callers: Vec::new(),
             by_address: BTreeMap::new(),
             by_session: BTreeMap::new(),
+            balancer: Balancer::default(),
             now,
             replays,
         }
+    }
+
+    /// Seats the bot of the first endpoint, in the place of one that sat there. It is told every
+    /// event of all calls from now on, at once, and may do to the endpoint what it likes.
+    pub fn set_bot(&mut self, bot: impl Bot<Endpoint> + 'static) {
+        self.set_bot_at(0, bot);
+    }
+
+    /// Seats the bot of an endpoint.
+    pub fn set_bot_at(&mut self, endpoint: usize, bot: impl Bot<Endpoint> + 'static) {
+        self.seats[endpoint].take(bot);
     }
 
     /// Virtual time.
@@ -114,9 +121,26 @@ impl World {
         self.now - start()
     }
 
+    /// How many endpoints there are.
+    #[must_use]
+    pub fn endpoints(&self) -> usize {
+        self.desks.len()
+    }
+
+    /// An endpoint by its number.
+    pub fn endpoint_at(&mut self, number: usize) -> &mut Endpoint {
+        at(&mut self.endpoint, &mut self.others, number)
+    }
+
+    /// The session of a browser's call, until its end was told.
+    pub fn session(&mut self, number: usize) -> Option<SessionGuard<'_>> {
+        let Outcome { id, endpoint, .. } = self.callers[number].outcome;
+        self.endpoint_at(endpoint).session(id?)
+    }
+
     /// Adds a browser with an address of its own, and gives its number.
     pub fn add_browser(&mut self, change: impl FnOnce(&mut BrowserConfig)) -> usize {
-        let number = self.clients.len();
+        let number = self.callers.len();
         let [high, low] = u16::try_from(number).expect("fewer than 65536 browsers").to_be_bytes();
         let seed = self.setup.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
         let mut config = self.setup.browser.clone();
@@ -125,31 +149,90 @@ impl World {
         change(&mut config);
         let address = config.address;
         self.by_address.insert(address, number);
-        self.clients.push(Client {
+        let local: Vec<_> = self.desks.iter().map(|desk| desk.address).collect();
+        self.callers.push(Caller {
             browser: Browser::new(config, self.now),
+            nat: None,
             up: Link::new(self.setup.up, seed ^ 0x1111),
             down: Link::new(self.setup.down, seed ^ 0x2222),
-            checks: Checks::new(self.setup.mtu, &[bot_address()], address, self.now),
+            checks: Checks::new(self.setup.mtu, &local, address, self.now),
+            reading: None,
             outcome: Outcome::default(),
         });
+        if let Some(config) = self.setup.nat {
+            self.put_behind(number, config);
+        }
         number
+    }
+
+    /// Puts a browser behind a router of its own. From then on its own address is seen by nobody.
+    pub fn put_behind(&mut self, number: usize, config: NatConfig) {
+        let [high, low] = u16::try_from(number).expect("fewer than 65536 browsers").to_be_bytes();
+        self.callers[number].nat = Some(Nat::new(config, Ipv4Addr::new(100, 64, high, low)));
+    }
+
+    /// The router before a browser.
+    pub fn nat(&mut self, number: usize) -> Option<&mut Nat> {
+        self.callers[number].nat.as_mut()
+    }
+
+    /// Loses for so long what a browser and the bots send to each other. What is on its way
+    /// arrives.
+    pub fn black_out(&mut self, number: usize, duration: Duration) {
+        let (until, caller) = (self.now + duration, &mut self.callers[number]);
+        caller.up.black_out(until);
+        caller.down.black_out(until);
+    }
+
+    /// Loses for so long what anybody sends.
+    pub fn black_out_all(&mut self, duration: Duration) {
+        for number in 0..self.callers.len() {
+            self.black_out(number, duration);
+        }
+    }
+
+    /// For so long, the driver of an endpoint does not run: datagrams and timeouts wait for it.
+    pub fn stall(&mut self, endpoint: usize, duration: Duration) {
+        self.desks[endpoint].stalled_until = Some(self.now + duration);
+    }
+
+    /// How many datagrams an endpoint's socket lost, because its driver slept while they came.
+    #[must_use]
+    pub fn socket_lost(&self, endpoint: usize) -> u64 {
+        self.desks[endpoint].lost()
+    }
+
+    /// From now on, the application reads the events of a browser's call only so often, and the
+    /// session holds them meanwhile; `None` reads them at once.
+    ///
+    /// # Panics
+    /// With an interval of zero.
+    pub fn read_every(&mut self, number: usize, interval: Option<Duration>) {
+        assert_ne!(interval, Some(Duration::ZERO), "time passes between two looks");
+        let now = self.now;
+        let reading = interval.map(|interval| Reading { interval, next: now + interval });
+        self.callers[number].reading = reading;
+        if let Some(mut session) = self.session(number) {
+            session.hold_events(interval.is_some());
+        }
+        self.flush();
     }
 
     /// The browser with a number.
     pub fn browser(&mut self, number: usize) -> &mut Browser {
-        &mut self.clients[number].browser
+        &mut self.callers[number].browser
     }
 
     /// Both directions of a browser's path, up and down.
     pub fn links(&mut self, number: usize) -> (&mut Link, &mut Link) {
-        let client = &mut self.clients[number];
-        (&mut client.up, &mut client.down)
+        let caller = &mut self.callers[number];
+        (&mut caller.up, &mut caller.down)
     }
 
     /// What came of a browser's call.
     #[must_use]
     pub fn outcome(&self, number: usize) -> &Outcome {
-        &self.clients[number].outcome
+        &self.callers[number].outcome
     }
 
     /// The logs of all sessions so far, in the order in which they were made.
@@ -160,26 +243,55 @@ impl World {
 
     /// What came of every call, in the order of their numbers.
     pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        self.clients.iter().map(|client| &client.outcome)
+        self.callers.iter().map(|caller| &caller.outcome)
     }
 
-    /// Carries a browser's first offer to the endpoint and the answer back, in no time, and
-    /// starts the session if the setup says so.
+    /// How long all calls together lasted so far, each from its answer to its end.
+    #[must_use]
+    pub fn call_time(&self) -> Duration {
+        self.outcomes().map(|outcome| outcome.lasted(self.elapsed())).sum()
+    }
+
+    /// Carries a browser's first offer to the endpoint with the fewest calls and the answer back,
+    /// in no time, and starts the session if the setup says so.
     ///
     /// # Errors
     /// What the endpoint says to the offer.
     pub fn call(&mut self, number: usize) -> Result<SessionId, NegotiateError> {
-        let offer = Offer::parse(&self.clients[number].browser.offer(self.now))?;
-        let (id, answer) = self.endpoint.accept(&offer, self.now)?;
-        let client = &mut self.clients[number];
-        client.outcome.id = Some(id);
-        self.by_session.insert(id, number);
+        let fewest = (0..self.desks.len()).min_by_key(|endpoint| self.endpoint_at(*endpoint).len());
+        self.call_at(number, fewest.expect("there is an endpoint"))
+    }
+
+    /// [`World::call`] at an endpoint of one's choice.
+    ///
+    /// # Errors
+    /// What the endpoint says to the offer.
+    pub fn call_at(&mut self, number: usize, endpoint: usize) -> Result<SessionId, NegotiateError> {
+        let now = self.now;
+        let offer = Offer::parse(&self.callers[number].browser.offer(now))?;
+        let (id, answer) = self.endpoint_at(endpoint).accept(&offer, now)?;
+        let called = Some(self.elapsed());
+        let outcome = &mut self.callers[number].outcome;
+        (outcome.id, outcome.endpoint, outcome.called) = (Some(id), endpoint, called);
+        self.by_session.insert((endpoint, id), number);
         if self.setup.starts {
-            self.endpoint.session(id).expect("it was just accepted").start(self.now);
+            self.session(number).expect("it was just accepted").start(now);
         }
-        self.clients[number].browser.accept_answer(answer.sdp(), self.now);
+        self.callers[number].browser.accept_answer(answer.sdp(), now);
         self.flush();
         Ok(id)
+    }
+
+    /// Carries another offer of a browser whose call goes on, and the answer back, in no time.
+    ///
+    /// # Errors
+    /// What the session says to the offer.
+    ///
+    /// # Panics
+    /// When the call has ended.
+    pub fn offer_again(&mut self, number: usize) -> Result<(), NegotiateError> {
+        let offer = self.callers[number].browser.offer(self.now);
+        self.exchange(number, &offer)
     }
 
     /// Restarts a browser's ICE from another address.
@@ -190,22 +302,28 @@ impl World {
     /// # Panics
     /// When the call has ended.
     pub fn restart(&mut self, number: usize, address: SocketAddr) -> Result<(), NegotiateError> {
-        let client = &mut self.clients[number];
-        client.checks.allow(address);
+        let caller = &mut self.callers[number];
+        caller.checks.allow(address);
         self.by_address.insert(address, number);
-        let offer = Offer::parse(&client.browser.restart(address, self.now))?;
-        let id = client.outcome.id.expect("a call that was accepted");
-        let mut session = self.endpoint.session(id).expect("a call that goes on");
-        let answer = session.accept_offer(&offer, self.now)?;
+        let offer = caller.browser.restart(address, self.now);
+        self.exchange(number, &offer)
+    }
+
+    fn exchange(&mut self, number: usize, offer: &str) -> Result<(), NegotiateError> {
+        let (offer, now) = (Offer::parse(offer)?, self.now);
+        let mut session = self.session(number).expect("a call that goes on");
+        let answer = session.accept_offer(&offer, now)?;
         drop(session);
-        self.clients[number].browser.accept_answer(answer.sdp(), self.now);
+        self.callers[number].browser.accept_answer(answer.sdp(), self.now);
         self.flush();
         Ok(())
     }
 
-    /// Hands a datagram to the endpoint as if it came from the network just now.
+    /// Hands a datagram to the endpoint that it is addressed to, as if it came from the network
+    /// just now; to the first one when it is addressed to none.
     pub fn inject(&mut self, packet: Packet) -> Routed {
-        let routed = self.deliver(packet);
+        let endpoint = self.endpoint_with(packet.destination).unwrap_or(0);
+        let routed = self.deliver(endpoint, packet);
         self.flush();
         routed
     }
@@ -246,95 +364,199 @@ impl World {
     pub fn step(&mut self) -> Option<Instant> {
         self.flush();
         self.now = self.now.max(self.next_wake()?);
-        for number in 0..self.clients.len() {
-            self.step_client(number);
+        for number in 0..self.callers.len() {
+            let caller = &mut self.callers[number];
+            caller.checks.turn(self.now);
+            let has_gaps = caller.up.has_gaps() || caller.down.has_gaps();
+            if has_gaps && caller.browser.rounds_by_the_clock() {
+                self.trace.stays_here();
+            }
+            while let Some(packet) = self.callers[number].up.receive(self.now) {
+                self.arrive(packet);
+            }
+            self.read(number);
+        }
+        for endpoint in 0..self.desks.len() {
+            self.step_endpoint(endpoint);
+        }
+        for number in 0..self.callers.len() {
+            if self.callers[number].step(self.now) {
+                self.flush_caller(number);
+            }
+        }
+        Some(self.now)
+    }
+
+    fn step_endpoint(&mut self, endpoint: usize) {
+        let wake_at = self.driver_wake(endpoint);
+        if !self.desks[endpoint].wakes(wake_at, self.now) {
+            return;
+        }
+        while let Some(packet) = self.desks[endpoint].take() {
+            let routed = self.deliver(endpoint, packet.clone());
+            self.flush_endpoint(endpoint);
+            self.hand_on(routed, packet);
+        }
+        let now = self.now;
+        let core = at(&mut self.endpoint, &mut self.others, endpoint);
+        self.seats[endpoint].wake(core, now);
+        self.flush_endpoint(endpoint);
+        for _ in 0..self.desks[endpoint].driver.too_many() {
+            self.endpoint_at(endpoint).handle_timeout(now);
+            self.flush_endpoint(endpoint);
         }
         for _ in 0..=1000 {
-            if self.endpoint.poll_timeout().is_none_or(|at| at > self.now) {
-                return Some(self.now);
+            if self.endpoint_at(endpoint).poll_timeout().is_none_or(|at| at > now) {
+                return;
             }
-            self.endpoint.handle_timeout(self.now);
-            self.flush_endpoint();
+            self.endpoint_at(endpoint).handle_timeout(now);
+            self.flush_endpoint(endpoint);
         }
         panic!("poll_timeout of the endpoint lies in the past and stays there");
     }
 
-    fn step_client(&mut self, number: usize) {
+    /// A slow application looks at a call's events, if it is time.
+    fn read(&mut self, number: usize) {
         let now = self.now;
-        self.clients[number].checks.turn(now);
-        while let Some(packet) = self.clients[number].up.receive(now) {
-            let _routed = self.deliver(packet);
-            self.flush_endpoint();
+        let Some(reading) = self.callers[number].reading.as_mut() else { return };
+        if reading.next > now {
+            return;
         }
-        let client = &mut self.clients[number];
-        let mut is_touched = false;
-        while let Some(packet) = client.down.receive(now) {
-            client.browser.handle_packet(&packet, now);
-            is_touched = true;
-        }
-        if client.browser.poll_timeout().is_some_and(|at| at <= now) {
-            client.browser.handle_timeout(now);
-            is_touched = true;
-        }
-        if is_touched {
-            self.flush_client(number);
+        reading.next = now + reading.interval;
+        for hold in [false, true] {
+            let Some(mut session) = self.session(number) else {
+                self.callers[number].reading = None;
+                return;
+            };
+            session.hold_events(hold);
+            drop(session);
+            self.flush_endpoint(self.callers[number].outcome.endpoint);
         }
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let of_clients = self.clients.iter().flat_map(|client| {
-            let Client { browser, up, down, .. } = client;
-            [browser.poll_timeout(), up.poll_timeout(), down.poll_timeout()]
-        });
-        of_clients.chain([self.endpoint.poll_timeout()]).flatten().min()
+    fn next_wake(&mut self) -> Option<Instant> {
+        let of_drivers: Vec<_> =
+            (0..self.desks.len()).map(|number| self.driver_wake(number)).collect();
+        let of_callers = self.callers.iter().map(Caller::poll_timeout);
+        of_callers.chain(of_drivers).flatten().min()
     }
 
-    fn deliver(&mut self, packet: Packet) -> Routed {
+    /// When the driver of an endpoint runs next.
+    fn driver_wake(&mut self, endpoint: usize) -> Option<Instant> {
+        let due = [self.endpoint_at(endpoint).poll_timeout(), self.seats[endpoint].poll_timeout()];
+        self.desks[endpoint].wake_at(due.into_iter().flatten().min(), self.now)
+    }
+
+    fn endpoint_with(&self, address: SocketAddr) -> Option<usize> {
+        self.desks.iter().position(|desk| desk.address == address)
+    }
+
+    /// A datagram comes out of a link: into the socket that it is for.
+    fn arrive(&mut self, mut packet: Packet) {
+        let endpoint = if packet.destination == BALANCER {
+            let endpoint = self.balancer.endpoint(packet.source);
+            packet.destination = self.desks[endpoint].address;
+            Some(endpoint)
+        } else {
+            self.endpoint_with(packet.destination)
+        };
+        if let Some(endpoint) = endpoint {
+            self.desks[endpoint].put(packet, self.now);
+        }
+    }
+
+    /// The balancer hears that a request names another endpoint: there it goes, and all that
+    /// follows from its address.
+    fn hand_on(&mut self, routed: Routed, mut packet: Packet) {
+        let Routed::NotMine { node, shard } = routed else { return };
+        let named = self.setup.places.iter().position(|place| *place == (node, shard));
+        let Some(endpoint) = named.filter(|_| self.setup.balances) else { return };
+        self.balancer.learn(packet.source, endpoint);
+        packet.destination = self.desks[endpoint].address;
+        self.desks[endpoint].put(packet, self.now);
+    }
+
+    fn deliver(&mut self, endpoint: usize, packet: Packet) -> Routed {
         let Packet { source, destination, payload } = packet;
         self.trace.packet(self.now, source, destination, &payload);
-        let datagram = Datagram::udp(BOT_TRANSPORT, source, destination, payload);
-        self.endpoint.handle_datagram(datagram, self.now)
+        let (datagram, now) =
+            (Datagram::udp(BOT_TRANSPORT, source, destination, payload), self.now);
+        self.endpoint_at(endpoint).handle_datagram(datagram, now)
     }
 
     /// Polls everything that all sides have to say.
     pub fn flush(&mut self) {
-        self.flush_endpoint();
-        for number in 0..self.clients.len() {
-            self.flush_client(number);
+        for endpoint in 0..self.desks.len() {
+            self.flush_endpoint(endpoint);
+        }
+        for number in 0..self.callers.len() {
+            self.flush_caller(number);
         }
     }
 
-    fn flush_client(&mut self, number: usize) {
+    fn flush_caller(&mut self, number: usize) {
         let at = self.elapsed();
-        let client = &mut self.clients[number];
-        while let Some(packet) = client.browser.poll_packet() {
-            client.up.send(packet, self.now);
+        let caller = &mut self.callers[number];
+        while let Some(packet) = caller.poll_packet(self.now) {
+            caller.checks.allow(packet.source);
+            self.by_address.insert(packet.source, number);
+            caller.up.send(packet, self.now);
         }
-        while let Some(event) = client.browser.poll_event() {
-            client.outcome.browser_events.push((at, event));
+        while let Some(event) = caller.browser.poll_event() {
+            self.trace.note(self.now, format_args!("page {number} {}", brief(&event)));
+            caller.outcome.browser_events.push((at, event));
         }
     }
 
-    fn flush_endpoint(&mut self) {
-        let at = self.elapsed();
-        while let Some((id, event)) = self.endpoint.poll_event() {
-            self.trace.note(self.now, format_args!("bot {id} {event:?}"));
+    fn flush_endpoint(&mut self, endpoint: usize) {
+        let (elapsed, now) = (self.elapsed(), self.now);
+        let core = at(&mut self.endpoint, &mut self.others, endpoint);
+        while let Some((id, event)) = core.poll_event() {
+            self.trace.note(now, format_args!("bot {endpoint} {id} {event:?}"));
+            self.seats[endpoint].tell(id, &event, core, now);
             // A test may have accepted an offer that is no browser's of this world.
-            let Some(number) = self.by_session.get(&id) else { continue };
-            let client = &mut self.clients[*number];
-            client.checks.event(&event);
-            client.outcome.events.push((at, event));
+            let Some(number) = self.by_session.get(&(endpoint, id)) else { continue };
+            let caller = &mut self.callers[*number];
+            caller.checks.event(&event);
+            caller.outcome.events.push((elapsed, event));
         }
-        while let Some(transmit) = self.endpoint.poll_transmit() {
+        while let Some(transmit) = core.poll_transmit() {
             let Transmit { source, destination, .. } = transmit;
-            self.trace.packet(self.now, source, destination, &transmit.payload);
+            self.trace.packet(now, source, destination, &transmit.payload);
             let Some(number) = self.by_address.get(&destination) else {
                 panic!("sent to {destination}, which is nobody");
             };
-            let client = &mut self.clients[*number];
-            client.checks.transmit(&transmit);
+            let caller = &mut self.callers[*number];
+            caller.checks.transmit(&transmit);
+            let source = if self.setup.balances { BALANCER } else { source };
             let payload = transmit.payload;
-            client.down.send(Packet { source, destination, payload }, self.now);
+            caller.down.send(Packet { source, destination, payload }, now);
         }
     }
+}
+
+fn at<'a>(first: &'a mut Endpoint, others: &'a mut [Endpoint], number: usize) -> &'a mut Endpoint {
+    if number == 0 { first } else { &mut others[number - 1] }
+}
+
+/// The socket and driver of an endpoint. The first has the bot's usual address.
+fn desk(setup: &Setup, index: usize) -> Desk {
+    let mut address = bot_address();
+    let last = u8::try_from(index + 1).expect("at most 200 endpoints");
+    address.set_ip(Ipv4Addr::new(192, 0, 2, last).into());
+    let seed = setup.seed.wrapping_add((index as u64) << 32);
+    Desk::new(address, Driver::new(setup.driver, seed ^ 0x5555))
+}
+
+fn endpoint(setup: &Setup, config: &Config, index: usize, desk: &Desk) -> Endpoint {
+    let (node, shard) = setup.places[index];
+    let config = config.clone().place(node, shard).expect("a place that there is").shared();
+    let seed = Seed::from_number(setup.seed.wrapping_add((index as u64) << 32));
+    let mut endpoint = Endpoint::new(config, seed, start());
+    endpoint.add_local_candidate(if setup.balances {
+        LocalCandidate::mapped(BOT_TRANSPORT, BALANCER, desk.address)
+    } else {
+        LocalCandidate::host(BOT_TRANSPORT, desk.address)
+    });
+    endpoint
 }

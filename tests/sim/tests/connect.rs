@@ -1,5 +1,8 @@
 //! How calls begin: on either wire, over good and bad links, with and without each m-line.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{Config, ConnectionState, Event, MediaKind, NegotiateError, Offer, Source};
@@ -192,7 +195,8 @@ fn the_datagrams_of_a_picture_are_alike_so_that_they_can_leave_as_one_run() {
     pair.drive_for(Duration::from_millis(500));
     let data = bytes::Bytes::from(vec![7; 50_000]);
     let encoded = EncodedFrame::new(Codec::Vp8, Duration::ZERO, true, data);
-    pair.session.send_encoded(TrackId(1), encoded, pair.now()).unwrap();
+    let now = pair.now();
+    pair.session.send_encoded(TrackId(1), encoded, now).unwrap();
     let sent: Vec<_> = std::iter::from_fn(|| pair.session.poll_transmit()).collect();
     let lens: Vec<usize> = sent.iter().map(|transmit| transmit.payload.len()).collect();
     let (last, others) = lens.split_last().unwrap();

@@ -1,9 +1,12 @@
-//! One seed, one run: the same trace twice, in another process, with each flight lost, and in
-//! whatever order the application polls.
+//! One seed, one run: every scenario of the suite leaves the same traces twice in a process and in
+//! two processes; and a call does, with each flight lost, and in whatever order the application
+//! polls.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use std::process::Command;
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +15,13 @@ use proptest::test_runner::RngSeed;
 use smallrtc::{Codec, EncodedFrame, Event, Message, TrackId};
 use smallrtc_sim::{Kind, LinkConfig, Pair, Setup, Trace, World, kind_of, run, seeds, tone};
 
-/// Tells a child process what to trace.
-const CHILD_VARIABLE: &str = "SMALLRTC_TRACE_OF";
+mod suite;
+
+/// Tests of the suite that simulate a call, at the least: fewer mean that traces get lost.
+const TESTS_LEAST: usize = 150;
+
+/// Traces that they leave with one seed, but for those of video over bad links.
+const TRACES_LEAST: usize = 1_000;
 
 /// A call with everything in it.
 fn whole_call(setup: Setup) -> Trace {
@@ -103,38 +111,6 @@ fn the_same_seed_gives_the_same_answer() {
         };
         assert_eq!(answer(), answer());
     }
-}
-
-/// What a child process runs: it prints the hashes of its traces.
-fn hashes(seed: u64) -> String {
-    let hash = |kind, link| whole_call(Setup::new(kind, seed).links(link)).hash();
-    let mut text = String::new();
-    for kind in Kind::ALL {
-        for link in [LinkConfig::clean(), LinkConfig::bad()] {
-            text.push_str(&format!(" {:016x}", hash(kind, link)));
-        }
-    }
-    text
-}
-
-#[test]
-#[expect(clippy::print_stdout, reason = "the child's answer to its parent")]
-fn the_same_seed_gives_the_same_trace_in_another_process() {
-    const NAME: &str = "the_same_seed_gives_the_same_trace_in_another_process";
-    if let Ok(seed) = std::env::var(CHILD_VARIABLE) {
-        println!("traces:{}:", hashes(seed.parse().expect("the parent gives a number")));
-        return;
-    }
-    run(NAME, 2, |seed| {
-        let output = Command::new(std::env::current_exe().expect("this test is a program"))
-            .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
-            .env(CHILD_VARIABLE, seed.to_string())
-            .output()
-            .expect("this test can be started again");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let child = text.split(':').skip_while(|part| !part.ends_with("traces")).nth(1);
-        assert_eq!(child, Some(hashes(seed).as_str()), "{text}");
-    });
 }
 
 /// A call whose handshake loses the datagram with a number, in either direction. `None` when
@@ -269,4 +245,40 @@ fn direct_calls_and_calls_of_the_endpoint_mix_and_repeat() {
             assert_same(&mixed(seed, kind), &mixed(seed, kind), &format!("{kind:?}"));
         }
     });
+}
+
+/// The programs of these tests run again in two processes, in the first of which each test runs
+/// twice, with one seed and a few cases of each property.
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are what somebody runs this for")]
+fn every_scenario_of_the_suite_repeats_in_a_process_and_in_two() {
+    let (mut tests, mut traces, mut differences) = (0, 0, Vec::new());
+    let mut once_only = Vec::new();
+    for program in suite::programs() {
+        let (once, again) = program.run_in_two_processes();
+        differences.extend(once.differences(&again));
+        once_only.extend(once.unrepeated());
+        let (name, local) = (&program.name, once.local());
+        println!("{name}: {} tests, {} traces, {local} local", once.tests(), once.len());
+        (tests, traces) = (tests + once.tests(), traces + once.len() - local);
+    }
+    assert_eq!(differences, [""; 0], "in another process");
+    assert_eq!(once_only, [""; 0], "twice in a process");
+    let is_enough = tests >= TESTS_LEAST && traces >= TRACES_LEAST;
+    assert!(is_enough, "only {tests} tests left traces, {traces} to compare between processes");
+}
+
+#[test]
+fn processes_that_differ_are_told_apart() {
+    let parse = suite::Traces::parse;
+    let one = parse("a\t0\t5\t01\na\t1\t5\t02\nb\t0\t1\t03\n");
+    // Threads of different tests write when they are done.
+    let same = parse("b\t0\t1\t03\na\t0\t5\t01\na\t1\t5\t02\n");
+    assert_eq!((one.differences(&same), one.tests(), one.len()), (vec![], 2, 3));
+    let another = one.differences(&parse("a\t0\t5\t01\na\t1\t5\t04\nb\t0\t1\t03\n"));
+    assert_eq!(another, [r#"a: "1\t5\t02" and "1\t5\t04""#]);
+    let fewer = one.differences(&parse("a\t0\t5\t01\n"));
+    assert_eq!(fewer, ["a: 2 traces and 1", "b: 1 traces and 0"]);
+    let twice = parse("a\t0\t5\t01\na\ttwice\t1\nb\t0\t1\t03\nc\t0\t1\t03\nc\ttwice\t0\n");
+    assert_eq!(twice.unrepeated(), ["b", "c"]);
 }

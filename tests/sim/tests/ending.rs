@@ -1,5 +1,8 @@
 //! How calls end: from both sides, in every state, once.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{CloseReason, ConnectionState, Event, Message, NegotiateError, SendError};

@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::fmt;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,9 +15,6 @@ use smallrtc::{CloseReason, Config, ConnectionState, DtlsVersions, Event, Negoti
 use smallrtc_sim::{
     BrowserEvent, Dtls, Kind, LinkConfig, Packet, Pair, Setup, Trace, bot_address, kind_of, run,
 };
-
-/// Tells a child process what to trace.
-const CHILD_VARIABLE: &str = "SMALLRTC_FAST_TRACE_OF";
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
@@ -514,31 +513,6 @@ fn a_call_repeats_with_everything_that_a_peer_can_do() {
                 assert_same(&once, &again, &format!("{peer:?}"));
             }
         }
-    });
-}
-
-fn hashes(seed: u64) -> String {
-    let hashes = peers().map(|peer| whole_call(seed, peer, LinkConfig::bad()).hash());
-    hashes.map(|hash| format!(" {hash:016x}")).collect()
-}
-
-#[test]
-#[expect(clippy::print_stdout, reason = "the child's answer to its parent")]
-fn a_call_repeats_in_another_process() {
-    const NAME: &str = "a_call_repeats_in_another_process";
-    if let Ok(seed) = std::env::var(CHILD_VARIABLE) {
-        println!("traces:{}:", hashes(seed.parse().expect("the parent gives a number")));
-        return;
-    }
-    run(NAME, 1, |seed| {
-        let output = Command::new(std::env::current_exe().expect("this test is a program"))
-            .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
-            .env(CHILD_VARIABLE, seed.to_string())
-            .output()
-            .expect("this test can be started again");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let child = text.split(':').skip_while(|part| !part.ends_with("traces")).nth(1);
-        assert_eq!(child, Some(hashes(seed).as_str()), "{text}");
     });
 }
 

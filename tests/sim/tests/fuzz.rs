@@ -1,24 +1,20 @@
 //! The fuzz targets' code on their committed corpora, on the fixtures, and on mutations of both.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use smallrtc_sim::fuzz;
 
-type Target = fn(&[u8]);
-
-const TARGETS: [(&str, Target); 7] = [
-    ("candidate", fuzz::candidate),
-    ("datagram", fuzz::datagrams),
-    ("log", fuzz::log),
-    ("message", fuzz::message),
-    ("offer", fuzz::offer_text),
-    ("scripted", fuzz::scripted),
-    ("signaling", fuzz::signaling),
-];
-
 /// Mutations of each input; the search proper is libFuzzer's.
-const MUTATIONS: usize = 24;
+const MUTATIONS: usize = 4;
+
+/// The most inputs of a corpus, and their bytes: they are replayed in every run of the tests.
+const INPUTS_MAX: usize = 30;
+const BYTES_MAX: usize = 200_000;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(name);
@@ -42,9 +38,43 @@ fn mutate(input: &[u8], rng: &mut fastrand::Rng) -> Vec<u8> {
     bytes
 }
 
+/// The names of what a folder of `fuzz/` holds.
+fn names(folder: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz").join(folder);
+    let entries = fs::read_dir(&folder).expect("the folder is committed");
+    let name = |entry: fs::DirEntry| {
+        let path = entry.path();
+        path.file_stem().expect("a name").to_str().expect("plain").to_owned()
+    };
+    entries.map(|entry| name(entry.expect("readable"))).collect()
+}
+
+#[test]
+fn every_target_has_a_binary_a_corpus_and_a_place_in_these_tests() {
+    let tested: BTreeSet<String> =
+        fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names("fuzz_targets"), tested);
+    assert_eq!(names("corpus"), tested);
+    assert!(names("dictionaries").is_subset(&tested), "a dictionary of no target");
+    let manifest = include_str!("../../../fuzz/Cargo.toml");
+    for name in tested {
+        let line = format!("path = \"fuzz_targets/{name}.rs\"");
+        assert!(manifest.contains(&line), "fuzz/Cargo.toml builds no {name}");
+    }
+}
+
+#[test]
+fn corpora_are_small() {
+    for (name, _) in fuzz::TARGETS {
+        let inputs = corpus(name);
+        let bytes: usize = inputs.iter().map(Vec::len).sum();
+        assert!(inputs.len() <= INPUTS_MAX && bytes <= BYTES_MAX, "{name}: {bytes} bytes");
+    }
+}
+
 #[test]
 fn every_target_takes_its_corpus_and_what_grows_from_it() {
-    for (name, target) in TARGETS {
+    for (name, target) in fuzz::TARGETS {
         let inputs = corpus(name);
         assert!(!inputs.is_empty(), "{name} has no corpus");
         let mut rng = fastrand::Rng::with_seed(1);
@@ -60,7 +90,7 @@ fn every_target_takes_its_corpus_and_what_grows_from_it() {
 #[test]
 fn every_target_takes_nothing_and_noise() {
     let mut rng = fastrand::Rng::with_seed(2);
-    for (_, target) in TARGETS {
+    for (_, target) in fuzz::TARGETS {
         target(&[]);
         for length in [1, 13, 200, 2000] {
             target(&std::iter::repeat_with(|| rng.u8(..)).take(length).collect::<Vec<_>>());

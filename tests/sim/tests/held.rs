@@ -1,5 +1,8 @@
 //! Events that an adapter holds back, because its application has no room.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{CloseReason, Message};

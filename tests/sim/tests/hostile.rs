@@ -1,6 +1,9 @@
 //! Strangers and liars on the wire of one session. Nothing they send may hurt the call, panic,
 //! or be answered.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

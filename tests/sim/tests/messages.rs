@@ -1,5 +1,8 @@
 //! Messages: waiting for the channel, flowing through it, and the limits on the way.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{ConnectionState, Delivery, Event, Message, SendError};

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -88,5 +91,61 @@ fn pictures_of_every_length_arrive_whole() {
             })
             .collect();
         assert_eq!(heard, lengths, "{kind:?}");
+    }
+}
+
+/// Messages that wait at once are bundled by an engine that counts them short
+/// (`src/transport/real/bundle.rs`). Parts of a bundle that was cut get lost by
+/// themselves, and what is sent again is bundled anew.
+#[test]
+fn many_short_messages_at_once_fit_their_datagrams_and_arrive_whatever_is_lost() {
+    for mtu in [576, 1150] {
+        for loss in [0.0, 0.25] {
+            let mut pair = Pair::new(Setup::new(Kind::Real, 1).mtu(mtu));
+            pair.connect();
+            pair.drive_for(Duration::from_secs(1));
+            pair.forget();
+            pair.keep_transmits();
+            // What is on its way is lost and waits to be sent again; each message is padded.
+            pair.down.set_down(true);
+            let texts: Vec<String> = (0..3000).map(|number| format!("{number:09}")).collect();
+            texts.iter().for_each(|text| pair.say(text));
+            pair.drive_for(Duration::from_secs(2));
+            pair.down.set_config(LinkConfig { loss, ..LinkConfig::clean() });
+            pair.down.set_down(false);
+            pair.drive_for(Duration::from_secs(60));
+            assert!(pair.browser_messages() == texts, "{mtu} {loss}: not all, or not in order");
+            let lengths = pair.transmits().iter().map(|(_, transmit)| transmit.payload.len());
+            let bundles = lengths.filter(|len| *len > mtu / 2).count();
+            assert!(bundles > 10, "{mtu} {loss}: {bundles} bundles");
+        }
+    }
+}
+
+/// Every message travels alone and half of them are lost: an acknowledgement that told of each gap
+/// would be longer than a datagram.
+#[test]
+fn acknowledgements_of_hundreds_of_gaps_fit_their_datagrams() {
+    for mtu in [576, 1150] {
+        let mut pair = Pair::new(Setup::new(Kind::Real, 1).mtu(mtu));
+        pair.connect();
+        // What the page may have on its way grows with what arrived.
+        let now = pair.now();
+        assert!(pair.browser.send_text(&"w".repeat(200_000), now));
+        pair.drive_for(Duration::from_secs(20));
+        pair.forget();
+        pair.up.set_config(LinkConfig { loss: 0.5, ..LinkConfig::clean() });
+        let texts: Vec<String> = (0..2000).map(|number| format!("{number}")).collect();
+        for text in &texts {
+            assert!(pair.browser.send_text(text, now));
+            pair.flush();
+        }
+        let lost = pair.up.lost();
+        assert!(lost > 700, "{mtu}: {lost} of two thousand datagrams were lost");
+        pair.up.set_config(LinkConfig::clean());
+        pair.drive_for(Duration::from_secs(120));
+        let heard: Vec<_> = pair.messages().iter().map(|message| message.as_bytes()).collect();
+        let said: Vec<_> = texts.iter().map(String::as_bytes).collect();
+        assert!(heard == said, "{mtu}: not all, or not in order");
     }
 }

@@ -1,5 +1,8 @@
 //! When audio leaves, seen at the datagrams: exact spacing, no burst, no drift.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{AudioIdle, Config, Event, PacketTime, SendError};

@@ -1,5 +1,8 @@
 //! Calls that go on from another address: ICE restarts, and a browser that moves.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{ConnectionState, Event};

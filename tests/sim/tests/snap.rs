@@ -1,6 +1,9 @@
 //! `a=sctp-init` from peers that mean badly, or write it wrongly: no offer fails because of it, no
 //! call ends, and whoever gets no answer to it shakes hands.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{ConnectionState, Event, NegotiateError, Offer};

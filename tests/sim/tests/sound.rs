@@ -1,5 +1,8 @@
 //! Sound that comes in over links of every kind: time never shrinks, and nothing is heard twice.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{AudioOrigin, TrackId};

@@ -1,5 +1,8 @@
 //! What waits until the application says that it is ready.
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{CloseReason, ConnectionState, Event, Message};

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
+#[macro_use]
+extern crate smallrtc_sim_twice;
+
 use std::time::Duration;
 
 use smallrtc::{CloseReason, ConnectionState, Event};

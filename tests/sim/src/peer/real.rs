@@ -259,6 +259,10 @@ impl Peer for Real {
     fn write_media(&mut self, line: u8, time: u64, data: &[u8], now: Instant) -> bool {
         self.handle_timeout(now);
         let Some(mid) = self.mids.get(usize::from(line)).copied() else { return false };
+        // What waits in the engine for a path goes out in hash order of its lines then.
+        if !self.rtc.is_connected() {
+            return false;
+        }
         let taken = self.mutate(|rtc| {
             let Some(writer) = rtc.writer(mid) else { return false };
             let Some(params) = writer.payload_params().next() else { return false };
