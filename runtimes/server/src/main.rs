@@ -8,6 +8,7 @@
 
 mod cli;
 mod logs;
+mod plot;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

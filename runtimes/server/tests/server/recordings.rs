@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::program::{end, serve, signal, smallrtc};
 
@@ -32,7 +33,15 @@ impl Drop for Directory {
 
 /// The exit code and what was printed.
 fn run(command: &str, file: &Path) -> (Option<i32>, String, String) {
-    let child = smallrtc(&[command, file.to_str().expect("UTF-8")]);
+    run_with(&[command, utf8(file)])
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run_with(flags: &[&str]) -> (Option<i32>, String, String) {
+    let child = smallrtc(flags);
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -102,6 +111,126 @@ fn a_cut_log_is_read_up_to_there_and_a_damaged_one_gives_1() {
     assert!(error.contains("format version 77"), "{error}");
     let (code, _, error) = run("replay", &directory.0.join("none"));
     assert_eq!(code, Some(2), "{error}");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "another program is waited for, and not for ever")]
+fn a_killed_program_leaves_a_log_that_is_read_up_to_where_it_ends() {
+    let directory = Directory::new("killed");
+    let (mut server, line) = serve(&["--record", utf8(&directory.0)]);
+    let url = line.strip_prefix("open ").expect("an address");
+    let mut load = smallrtc(&["load", url, "--duration", "1m", "--messages", "10"]);
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let is_long = |file: &PathBuf| {
+        // A call that goes on is read as well.
+        let (code, shown, _) = run("show", file);
+        code == Some(0) && shown.lines().count() > 500
+    };
+    while !directory.files().first().is_some_and(is_long) {
+        assert!(Instant::now() < give_up, "no log grows in {:?}", directory.files());
+    }
+    server.kill().expect("SIGKILL");
+    server.wait().expect("it is dead");
+    load.kill().expect("nobody is there to be called");
+    load.wait().expect("it is dead");
+
+    let file = directory.files().remove(0);
+    let len = fs::metadata(&file).expect("it is there").len();
+    for command in ["show", "replay"] {
+        let (code, told, noted) = run(command, &file);
+        assert_eq!(code, Some(0), "{told}{noted}");
+        let at = noted.split_once("at byte ").map_or("", |(_, rest)| rest);
+        let at = at.split([' ', ':']).next().and_then(|at| at.parse::<u64>().ok());
+        assert!(at.is_some_and(|at| (len / 2..=len).contains(&at)), "{noted} of {len}");
+        assert!(noted.contains("what recorded it was killed"), "{noted}");
+        let word = if command == "show" { "channel opened" } else { "\nidentical: " };
+        assert!(told.to_lowercase().contains(word), "no {word}: {told}");
+        assert!(!told.contains("end Dropped"), "{told}");
+    }
+}
+
+/// A log as another build would have written it: another number for what it does.
+fn of_another_build(mut bytes: Vec<u8>) -> Vec<u8> {
+    // Magic and version; then length, check, and the body of the header.
+    const HEAD: usize = 10;
+    let len = u32::from_le_bytes(bytes[HEAD..HEAD + 4].try_into().expect("four bytes"));
+    let body = &mut bytes[HEAD + 8..][..len as usize];
+    // The kind of the record, the version of the crate, and the number, each text by its length.
+    let digit = 1 + 1 + usize::from(body[1]) + 1;
+    assert!(body[digit].is_ascii_digit());
+    body[digit] = if body[digit] == b'1' { b'2' } else { b'1' };
+    let check = check(len, body);
+    bytes[HEAD + 4..HEAD + 8].copy_from_slice(&check.to_le_bytes());
+    bytes
+}
+
+/// The check of a record, as `src/record` has it.
+fn check(len: u32, body: &[u8]) -> u32 {
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for bytes in [&len.to_le_bytes()[..], body] {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+        for word in [bytes.len() as u64].into_iter().chain(words) {
+            digest = (digest ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+    }
+    (digest ^ digest >> 32) as u32
+}
+
+#[test]
+fn a_log_of_another_build_is_replayed_with_a_warning() {
+    let directory = Directory::new("build");
+    let file = record(&directory, &[]).remove(0);
+    let bytes = fs::read(&file).expect("a log");
+    fs::write(&file, of_another_build(bytes)).expect("a file of ours");
+    for (command, word) in [("replay", "\nidentical: "), ("show", "accept_offer")] {
+        let (code, told, noted) = run(command, &file);
+        assert_eq!(code, Some(0), "{told}{noted}");
+        assert!(told.contains(word), "no {word}: {told}");
+        assert!(noted.starts_with("warning: written by another build"), "{noted}");
+    }
+}
+
+#[test]
+fn a_call_is_drawn_and_a_picture_that_is_there_is_replaced() {
+    let directory = Directory::new("plot");
+    let file = record(&directory, &[]).remove(0);
+    let picture = directory.0.join("call.svg");
+    fs::write(&picture, "x".repeat(4_000_000)).expect("a file of ours");
+    for (command, replayed) in [("show", false), ("replay", true)] {
+        let (code, told, noted) = run_with(&[command, utf8(&file), "--plot", utf8(&picture)]);
+        assert_eq!((code, noted.as_str()), (Some(0), ""), "{told}");
+        let svg = fs::read_to_string(&picture).expect("it was written");
+        let document = roxmltree::Document::parse(&svg).expect("nothing is left of the old one");
+        let texts: Vec<_> = document.descendants().filter_map(|node| node.text()).collect();
+        let says = |word: &str| texts.iter().any(|text| text.contains(word));
+        assert!(says(file.file_name().and_then(|name| name.to_str()).expect("UTF-8")));
+        assert!(says("connected") && says("closed: "), "{texts:?}");
+        assert_eq!(says("replay identical"), replayed);
+    }
+}
+
+#[test]
+fn a_picture_that_cannot_be_written_is_named_with_the_reason_and_gives_2() {
+    let directory = Directory::new("no-plot");
+    let file = record(&directory, &[]).remove(0);
+    let log = fs::read(&file).expect("a log");
+    let missing = directory.0.join("no").join("call.svg");
+    for (picture, reason) in [
+        (&missing, "No such file or directory"),
+        (&directory.0, "Is a directory"),
+        (&file, "this is the log itself"),
+    ] {
+        for (command, word) in [("replay", "\nidentical: "), ("show", "end Dropped")] {
+            let (code, told, error) = run_with(&[command, utf8(&file), "--plot", utf8(picture)]);
+            assert_eq!(code, Some(2), "{error}");
+            assert!(error.contains(&format!("--plot {}: {reason}", utf8(picture))), "{error}");
+            assert!(told.contains(word), "the rest is told all the same: {told}");
+        }
+    }
+    assert!(fs::read(&file).expect("it is there") == log, "the log is as it was");
 }
 
 #[test]
