@@ -18,6 +18,8 @@ const HOLE_MS_MAX = 20;
 const RECORD_S = 31;
 /** Filling the browser's jitter buffer is not part of what is judged. */
 const SETTLE_MS = 2000;
+/** A log is handed to the disk once a second: after two it has begun. */
+const RECORDED_MS = 2000;
 
 let browser;
 before(async () => {
@@ -25,9 +27,12 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** Starts the program, opens the page, runs the body; stops the program in any case. */
-async function withServer(flags, body, { here = false, open = true } = {}) {
-  const server = await Server.start(flags, { here });
+/**
+ * Starts the program, opens the page, runs the body; stops the program in any case. Its calls then
+ * replay identical.
+ */
+async function withServer(flags, body, { here = false, open = true, detail = "sizes" } = {}) {
+  const server = await Server.start(flags, { here, detail });
   try {
     const page = await browser.page(open ? server.url : "about:blank");
     try {
@@ -42,6 +47,8 @@ async function withServer(flags, body, { here = false, open = true } = {}) {
   } finally {
     await server.stop();
   }
+  const replays = await server.replay();
+  assert.equal(replays.size, server.lines(/call begins/).length, "each call is recorded");
 }
 
 /** What is known when a test has failed. */
@@ -105,7 +112,7 @@ describe("over https at an address that is not the machine's own", () => {
       await page.locator("#connect").click();
       await server.line(/call ended.*reason=hung up/);
       assert.equal(await reason(page), "You hung up.");
-    });
+    }, { detail: "full" });
   });
 
   test("camera pictures come back, and keyframes are asked for when one is missed", async () => {
@@ -126,7 +133,7 @@ describe("over https at an address that is not the machine's own", () => {
       await page.evaluate(() => window.askForKeyframe());
       await until(asked, (count) => count > pli, "the request was passed on");
       await until(keyframes, (count) => count > before, "a keyframe was made");
-    });
+    }, { detail: "none" });
   });
 
   test("mute sends silence, which comes back as silence", async () => {
@@ -217,6 +224,8 @@ describe("when the network goes away", () => {
     for (const [signals, code, ms] of [[1, 0, 4000], [2, 130, 1000]]) {
       await withServer(HTTPS, async (server, page) => {
         await connect(page);
+        // A second SIGINT waits for nothing, not for the disk either.
+        await sleep(RECORDED_MS);
         network("down");
         server.signal("SIGINT");
         await server.line(/closing/);

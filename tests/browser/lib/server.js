@@ -1,9 +1,13 @@
-// The program under test, in its own network namespace.
+// The program under test, in its own network namespace. It records every call, and what it has
+// recorded is replayed when it has ended.
 
-import { spawn } from "node:child_process";
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const { SMALLRTC, SERVER_NETNS } = process.env;
+const { SMALLRTC, SERVER_NETNS, RECORDINGS } = process.env;
 
 /** How long the program may take to print its address. */
 const START_MS = 10000;
@@ -14,11 +18,17 @@ export class Server {
   #lines = [];
   #waiting = [];
   #ended;
+  #recordings;
 
-  /** Starts it with flags; `here` means in the browser's namespace rather than its own. */
-  static async start(flags, { here = false } = {}) {
+  /**
+   * Starts it with flags; `here` means in the browser's namespace rather than its own, `detail`
+   * how much of media and messages is recorded.
+   */
+  static async start(flags, { here = false, detail = "sizes" } = {}) {
     const server = new Server();
-    const command = [SMALLRTC, ...flags];
+    server.#recordings = mkdtempSync(join(RECORDINGS, "server-"));
+    const details = ["--record-media", detail, "--record-messages", detail];
+    const command = [SMALLRTC, ...flags, "--record", server.#recordings, ...details];
     const [program, ...rest] = here ? command : ["ip", "netns", "exec", SERVER_NETNS, ...command];
     const env = { ...process.env, RUST_LOG: "info", NO_COLOR: "1" };
     server.#process = spawn(program, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
@@ -66,6 +76,26 @@ export class Server {
     this.signal("SIGTERM");
     if ((await this.ended()) === "still running") this.signal("SIGKILL");
     await this.#ended;
+  }
+
+  /**
+   * Replays every call that was recorded; asserts that each went the same way, and that each log
+   * has its end, unless the program was not given the time to write it. What was printed, by file.
+   */
+  async replay() {
+    const isWhole = (await this.#ended) === 0;
+    const told = new Map();
+    for (const name of readdirSync(this.#recordings)) {
+      const file = join(this.#recordings, name);
+      const command = [SMALLRTC, ["replay", file], { encoding: "utf8" }];
+      const { status, stdout, stderr } = spawnSync(...command);
+      assert.equal(status, 0, `${file}: ${stdout}${stderr}`);
+      assert.match(stdout, /^identical: \d+ calls/m, file);
+      if (isWhole) assert.equal(stderr, "", file);
+      else assert.doesNotMatch(stderr, /warning|error/, file);
+      told.set(file, stdout);
+    }
+    return told;
   }
 
   #hear(line) {

@@ -16,6 +16,7 @@
 //! | behave as every other driver | `src/suite/same.rs` |
 //! | tell each end once | `src/suite/closing.rs` |
 //! | all that with real clocks and sockets | `src/sockets/rules.rs` |
+//! | give a session nothing that its log does not have | `src/sockets/replays.rs` |
 
 #![forbid(unsafe_code)]
 

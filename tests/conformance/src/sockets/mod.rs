@@ -10,6 +10,7 @@
 
 mod mio;
 mod page;
+mod replays;
 pub mod rules;
 mod smol;
 
@@ -116,6 +117,7 @@ macro_rules! socket_suite {
                 a_deadline_that_moved_away_leaves_a_driver_that_rests
                 a_driver_that_was_stopped_slips_and_tells_how_late_it_was
                 closing_tells_the_page_and_ends_the_driver
+                a_recorded_call_replays_identical_on_the_bare_loop
             }
         }
     };

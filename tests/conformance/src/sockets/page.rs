@@ -46,9 +46,17 @@ impl Page {
     /// # Panics
     /// When the call is not made in time.
     pub fn call<D: Running>(driver: &D, seed: u64) -> Page {
+        Page::call_over(driver, Kind::Scripted, seed)
+    }
+
+    /// The same over the wire of this kind, which has to be the driver's.
+    ///
+    /// # Panics
+    /// When the call is not made in time.
+    pub fn call_over<D: Running>(driver: &D, kind: Kind, seed: u64) -> Page {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = socket.local_addr().expect("it is bound");
-        let mut config = BrowserConfig::new(Kind::Scripted, seed);
+        let mut config = BrowserConfig::new(kind, seed);
         (config.address, config.chatters) = (address, false);
         let began = Instant::now();
         let mut browser = Browser::new(config, began);

@@ -8,6 +8,7 @@ use smallrtc::{AudioIdle, CloseReason, Config, SessionId};
 use smallrtc_sim::{BrowserEvent, Kind, Setup};
 use smallrtc_udp::{Lateness, RECEIVE_BUDGET};
 
+pub use super::replays::a_recorded_call_replays_identical_on_the_bare_loop;
 use super::{PATIENCE, Page, Remote, Running, in_time};
 use crate::suite::null_packet;
 use crate::{Bot, Departure, RATE, Report, Told, speech};
@@ -25,7 +26,7 @@ fn config(idle: AudioIdle) -> Config {
 }
 
 /// Ends it all. A page that is gone without a word would be waited for.
-fn stop<D: Running>(driver: D, pages: impl IntoIterator<Item = Page>) {
+pub(super) fn stop<D: Running>(driver: D, pages: impl IntoIterator<Item = Page>) {
     for mut page in pages {
         page.hang_up();
     }
@@ -163,7 +164,8 @@ pub fn a_deadline_that_moved_away_leaves_a_driver_that_rests<D: Running>() {
     stop(driver, []);
 }
 
-fn say<D: Running>(driver: &D, id: SessionId, samples: Vec<i16>) {
+/// Queues sound of the bot's own.
+pub(super) fn say<D: Running>(driver: &D, id: SessionId, samples: Vec<i16>) {
     let sent = in_time("sound", driver.remote(), move |remote| remote.send_audio(id, &samples));
     sent.expect("the call goes on");
 }
@@ -234,7 +236,7 @@ pub fn closing_tells_the_page_and_ends_the_driver<D: Running>() {
 }
 
 /// How the next call ended.
-fn end<D: Running>(driver: &D) -> CloseReason {
+pub(super) fn end<D: Running>(driver: &D) -> CloseReason {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match driver.poll_report() {
