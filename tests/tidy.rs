@@ -164,6 +164,38 @@ fn every_file_that_the_documents_name_exists() {
     report("documents name files that exist", &found);
 }
 
+/// The words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_promise_names_tests_a_property_and_fuzz_targets_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the document is there");
+    let properties = sources("tests/sim/tests");
+    let is_property = |name: &str| {
+        let head = format!("fn {name}(");
+        let is_drawn = |text: &str| text.contains("proptest") || text.contains("holds(");
+        properties.iter().any(|(_, text)| text.contains(&head) && is_drawn(text))
+    };
+    let is_target = |name: &str| root().join(format!("fuzz/fuzz_targets/{name}.rs")).exists();
+    let (mut promises, mut found) = (0, Vec::new());
+    for row in readme.lines().filter(|row| row.starts_with("| ") && row.contains(" | `tests/")) {
+        let [_, promise, tests, property, targets, _] = row.split('|').collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        promises += 1;
+        let missing = quoted(property).filter(|name| !is_property(name));
+        found.extend(missing.chain(quoted(targets).filter(|name| !is_target(name))));
+        assert!(quoted(tests).count() > 0 && quoted(targets).count() > 0, "promise{promise}");
+        assert!(!property.trim().is_empty(), "promise{promise}");
+    }
+    assert_eq!(promises, 5, "rows of the table in README.md");
+    let found: Vec<String> = found.into_iter().map(str::to_owned).collect();
+    report("what attacks the promises exists", &found);
+}
+
 /// Names that exist on some systems only.
 const OF_ONE_SYSTEM: [&str; 7] =
     ["std::os::", "mio::unix", "rustix::", "libc::", "AsRawFd", "AsFd", "timerfd_"];
