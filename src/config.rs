@@ -27,6 +27,7 @@ const STATS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Config {
     pub(crate) connecting_timeout: Duration,
+    pub(crate) ice_timeout: Duration,
     pub(crate) channel_timeout: Duration,
     pub(crate) liveness_timeout: Duration,
     pub(crate) disconnected_timeout: Duration,
@@ -143,6 +144,7 @@ impl Config {
     pub fn new() -> Config {
         Config {
             connecting_timeout: Duration::from_secs(60),
+            ice_timeout: Duration::from_secs(15),
             channel_timeout: Duration::from_secs(10),
             liveness_timeout: Duration::from_secs(5),
             disconnected_timeout: Duration::from_secs(15),
@@ -176,6 +178,16 @@ impl Config {
     #[must_use]
     pub fn connecting_timeout(mut self, timeout: Duration) -> Config {
         self.connecting_timeout = timeout.min(TIMEOUT_MAX);
+        self
+    }
+
+    /// How long a call that was answered and is not connected stays without an authenticated
+    /// check of the peer's (ICE), before it ends as never connected. 15 s: browsers check from
+    /// the moment they have the answer, and a page that never does would else hold its place for
+    /// the whole of `connecting_timeout`, as in Pipecat's server (60 s, measured on 1.14).
+    #[must_use]
+    pub fn ice_timeout(mut self, timeout: Duration) -> Config {
+        self.ice_timeout = timeout.min(TIMEOUT_MAX);
         self
     }
 
@@ -491,12 +503,14 @@ mod tests {
         let timeouts = |timeout| {
             let config = Config::new().connecting_timeout(timeout).channel_timeout(timeout);
             let config = config.liveness_timeout(timeout).disconnected_timeout(timeout);
+            let config = config.ice_timeout(timeout);
             let config = config.linger(timeout).stats_interval(Some(timeout));
             let Config { connecting_timeout, channel_timeout, liveness_timeout, .. } = config;
-            let Config { disconnected_timeout, linger, .. } = config;
+            let Config { ice_timeout, disconnected_timeout, linger, .. } = config;
             let stats = config.stats_interval.unwrap_or_default();
             [
                 connecting_timeout,
+                ice_timeout,
                 channel_timeout,
                 liveness_timeout,
                 disconnected_timeout,
@@ -505,10 +519,10 @@ mod tests {
             ]
         };
         for longer in [TIMEOUT_MAX, TIMEOUT_MAX + Duration::from_nanos(1), Duration::MAX] {
-            assert_eq!(timeouts(longer), [TIMEOUT_MAX; 6]);
+            assert_eq!(timeouts(longer), [TIMEOUT_MAX; 7]);
         }
         let shorter = TIMEOUT_MAX - Duration::from_nanos(1);
-        assert_eq!(timeouts(shorter), [shorter; 6]);
+        assert_eq!(timeouts(shorter), [shorter; 7]);
     }
 
     #[test]

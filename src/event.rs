@@ -49,8 +49,9 @@ pub enum CloseReason {
     /// Nothing authenticated came for `Config::liveness_timeout` and then for
     /// `Config::disconnected_timeout` more: 20 s with the defaults.
     Lost,
-    /// ICE and DTLS were not done within `Config::connecting_timeout`, 60 s by default; or no
-    /// offer was accepted within that time.
+    /// The peer did not check for `Config::ice_timeout`, 15 s by default, after the answer or
+    /// after its last check; or ICE and DTLS were not done, or no offer was accepted, within
+    /// `Config::connecting_timeout`, 60 s by default.
     NeverConnected,
     /// The application called `close`: at once when nothing was connected, else at most
     /// `Config::linger` later.
@@ -60,6 +61,9 @@ pub enum CloseReason {
     /// 1024 messages or 4 MiB of them arrived that the application did not poll: at once with the
     /// next one.
     ApplicationTooSlow,
+    /// Who shook hands is not who made the offer: the certificate has another fingerprint (RFC 8122
+    /// section 6.2), or one that cannot be checked. At once, before anything else was taken.
+    Refused,
     /// The engine reported a fault that it cannot go on from: at once.
     Internal,
 }
@@ -74,6 +78,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Application => "closed by the application",
             CloseReason::Replaced => "replaced",
             CloseReason::ApplicationTooSlow => "application too slow",
+            CloseReason::Refused => "refused",
             CloseReason::Internal => "internal",
         })
     }

@@ -138,8 +138,12 @@ struct Reader {
     session_direction: Direction,
     ice_ufrag: Option<String>,
     ice_pwd: Option<String>,
-    fingerprint: Option<String>,
+    /// The first of each of [`HASHES`], and of any other.
+    fingerprints: [Option<String>; HASHES.len() + 1],
 }
+
+/// The hashes of fingerprints that the engine checks.
+const HASHES: [&str; 2] = ["sha-256", "sha-1"];
 
 impl Reader {
     fn read(mut self, sdp: &str) -> Result<Offer, NegotiateError> {
@@ -153,12 +157,13 @@ impl Reader {
         if self.media.is_empty() {
             return Err(invalid("there is no m-line"));
         }
+        let fingerprint = self.certificate()?;
         Ok(Offer {
             sdp: sdp.to_owned(),
             media: self.media,
             ice_ufrag: self.ice_ufrag.ok_or_else(|| invalid("a=ice-ufrag is missing"))?,
             ice_pwd: self.ice_pwd.ok_or_else(|| invalid("a=ice-pwd is missing"))?,
-            fingerprint: self.fingerprint.ok_or_else(|| invalid("a=fingerprint is missing"))?,
+            fingerprint,
         })
     }
 
@@ -172,7 +177,7 @@ impl Reader {
             // Everything is bundled, so the first value counts (RFC 8843 section 7.3).
             "ice-ufrag" => keep_first(&mut self.ice_ufrag, value, "a=ice-ufrag", 4..=256)?,
             "ice-pwd" => keep_first(&mut self.ice_pwd, value, "a=ice-pwd", 22..=256)?,
-            "fingerprint" => keep_first(&mut self.fingerprint, value, "a=fingerprint", 8..=512)?,
+            "fingerprint" => self.fingerprint(value)?,
             "mid" => self.mid(value)?,
             "sendrecv" => self.direction(Direction::SendRecv),
             "sendonly" => self.direction(Direction::SendOnly),
@@ -211,6 +216,30 @@ impl Reader {
             stopped: port == 0,
         });
         Ok(())
+    }
+
+    /// One certificate may have several, aiortc writes three: the first counts whose hash can be
+    /// checked, sha-256 before sha-1 (RFC 8122 section 5).
+    fn fingerprint(&mut self, value: &str) -> Result<(), NegotiateError> {
+        let hash = value.split(' ').next().unwrap_or_default();
+        let at = HASHES.iter().position(|known| hash.eq_ignore_ascii_case(known));
+        let slot = &mut self.fingerprints[at.unwrap_or(HASHES.len())];
+        keep_first(slot, value, "a=fingerprint", 8..=512)
+    }
+
+    /// The fingerprint that the handshake is to show.
+    fn certificate(&mut self) -> Result<String, NegotiateError> {
+        let [sha_256, sha_1, other] = &mut self.fingerprints;
+        if let Some(known) = sha_256.take().or_else(|| sha_1.take()) {
+            return Ok(known);
+        }
+        Err(match other {
+            None => invalid("a=fingerprint is missing"),
+            Some(other) => {
+                let hash = clip(other.split(' ').next().unwrap_or_default());
+                invalid(format!("a=fingerprint is made with `{hash}`, expected sha-256"))
+            }
+        })
     }
 
     fn mid(&mut self, value: &str) -> Result<(), NegotiateError> {

@@ -58,6 +58,7 @@ pub(crate) struct Header {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) connecting: u64,
+    pub(crate) ice: u64,
     pub(crate) channel: u64,
     pub(crate) liveness: u64,
     pub(crate) disconnected: u64,
@@ -354,6 +355,7 @@ pub(crate) enum Heard {
     Stats(TransportStats),
     HungUp,
     Fault(String),
+    Refused(String),
 }
 
 /// What a received message is to the session.
@@ -513,6 +515,7 @@ impl Settings {
         let (within, out) = (config.audio_in, config.audio_out);
         Settings {
             connecting: nanos(config.connecting_timeout),
+            ice: nanos(config.ice_timeout),
             channel: nanos(config.channel_timeout),
             liveness: nanos(config.liveness_timeout),
             disconnected: nanos(config.disconnected_timeout),
@@ -542,6 +545,7 @@ impl Settings {
         use std::time::Duration;
         let config = Config::new()
             .connecting_timeout(Duration::from_nanos(self.connecting))
+            .ice_timeout(Duration::from_nanos(self.ice))
             .channel_timeout(Duration::from_nanos(self.channel))
             .liveness_timeout(Duration::from_nanos(self.liveness))
             .disconnected_timeout(Duration::from_nanos(self.disconnected))

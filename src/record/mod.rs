@@ -101,7 +101,7 @@ pub(crate) use tape::Tape;
 pub(crate) const MAGIC: [u8; 8] = *b"smallrtc";
 
 /// The version of the format above.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// Calls between two marks: about ten seconds of a call, so that a log that was cut proves all but
 /// its last seconds by digests too.

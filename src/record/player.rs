@@ -401,6 +401,7 @@ fn event(heard: Heard) -> TransportEvent {
         Heard::BufferedAmountLow(channel) => TransportEvent::BufferedAmountLow(ChannelId(channel)),
         Heard::Stats(stats) => TransportEvent::Stats(stats),
         Heard::HungUp => TransportEvent::HungUp,
+        Heard::Refused(why) => TransportEvent::Refused(why),
         Heard::Fault(fault) => TransportEvent::Fault(fault),
     }
 }

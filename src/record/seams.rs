@@ -234,6 +234,7 @@ fn heard(event: &TransportEvent, keep: Keep, microphone: Option<u8>) -> Heard {
         TransportEvent::BufferedAmountLow(channel) => Heard::BufferedAmountLow(channel.0),
         TransportEvent::Stats(stats) => Heard::Stats(*stats),
         TransportEvent::HungUp => Heard::HungUp,
+        TransportEvent::Refused(why) => Heard::Refused(why.chars().take(FAULT_LEN_MAX).collect()),
         TransportEvent::Fault(fault) => Heard::Fault(fault.chars().take(FAULT_LEN_MAX).collect()),
     }
 }

@@ -250,6 +250,7 @@ impl fmt::Display for Heard {
                 write!(f, "{}", Maybe(stats.loss_received, " of theirs lost"))
             }
             Heard::HungUp => f.write_str("hung up"),
+            Heard::Refused(why) => write!(f, "refused: {why}"),
             Heard::Fault(fault) => write!(f, "fault: {fault}"),
         }
     }

@@ -56,7 +56,7 @@ impl Session {
             self.span.in_scope(|| tracing::debug!(timer = timer.name(), "timer fired"));
         }
         match timer {
-            Timer::Connecting => self.fail(CloseReason::NeverConnected, now),
+            Timer::Connecting | Timer::Ice => self.fail(CloseReason::NeverConnected, now),
             Timer::ChannelOpen => self.give_up_messages(),
             Timer::Liveness => self.input(Input::Silence, now),
             Timer::Disconnected => self.fail(CloseReason::Lost, now),
@@ -118,6 +118,10 @@ impl Session {
             TransportEvent::BufferedAmountLow(_) => self.alive(now),
             TransportEvent::Stats(stats) => self.on_stats(&stats),
             TransportEvent::HungUp => self.finish(CloseReason::HungUp, now),
+            TransportEvent::Refused(why) => {
+                self.span.in_scope(|| tracing::warn!(why, "the peer is not who the offer names"));
+                self.fail(CloseReason::Refused, now);
+            }
             TransportEvent::Fault(fault) => {
                 self.span.in_scope(|| tracing::warn!(fault, "the engine cannot go on"));
                 self.fail(CloseReason::Internal, now);
@@ -209,8 +213,14 @@ impl Session {
                 self.timers.set(Timer::Liveness, now + self.config.liveness_timeout);
             }
             ConnectionState::Disconnected => self.input(Input::Traffic, now),
+            ConnectionState::Connecting if self.closing.is_none() => self.await_checks(now),
             _ => {}
         }
+    }
+
+    /// The peer is there: the next check has its time from now on.
+    pub(super) fn await_checks(&mut self, now: Instant) {
+        self.timers.set(Timer::Ice, now + self.config.ice_timeout);
     }
 
     /// Feeds the state table, and does what belongs to entering the state that follows.
@@ -239,6 +249,7 @@ impl Session {
 
     fn enter_connected(&mut self, now: Instant) {
         self.timers.clear(Timer::Connecting);
+        self.timers.clear(Timer::Ice);
         self.timers.clear(Timer::Disconnected);
         if self.closing.is_some() {
             return;

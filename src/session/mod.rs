@@ -16,7 +16,7 @@
 //! | state | what it waits for | who ends the waiting |
 //! | --- | --- | --- |
 //! | `New` | an offer | `Timer::Connecting` |
-//! | `Connecting` | ICE and DTLS | `Timer::Connecting` |
+//! | `Connecting` | ICE and DTLS | `Timer::Ice` when no check comes, `Timer::Connecting` |
 //! | `Connected` | traffic | `Timer::Liveness` |
 //! | `Disconnected` | traffic that returns | `Timer::Disconnected` |
 //! | closing (`close` was called) | acknowledgement of `peerLeft` | `Timer::Linger` |

@@ -10,7 +10,10 @@ use std::time::Instant;
 use super::state::Input;
 use super::{Session, credentials};
 use crate::record::{Call, of_candidate, of_offer};
-use crate::{Answer, CandidateError, LocalCandidate, NegotiateError, Offer, RemoteCandidate};
+use crate::{
+    Answer, CandidateError, ConnectionState, LocalCandidate, NegotiateError, Offer,
+    RemoteCandidate,
+};
 
 /// Addresses of ours in one session: more than any machine has that serves calls.
 const LOCAL_CANDIDATES_MAX: usize = 16;
@@ -88,6 +91,9 @@ impl Session {
         self.outbox.limit(negotiated.message_max);
         self.apply_lines(offer, &negotiated.lines, now);
         self.input(Input::OfferAccepted, now);
+        if self.state == ConnectionState::Connecting {
+            self.await_checks(now);
+        }
         self.pump(now);
         Ok(negotiated.answer)
     }

@@ -7,6 +7,8 @@ use std::time::Instant;
 pub(crate) enum Timer {
     /// ICE and DTLS were not done in time: the session fails as never connected.
     Connecting,
+    /// The peer does not check: the session fails as never connected. Moved by each check.
+    Ice,
     /// No data channel opened in time: queued messages are given up, later ones refused.
     ChannelOpen,
     /// Nothing authenticated came for a while: the session is `Disconnected`. Moved by whatever
@@ -24,8 +26,9 @@ pub(crate) enum Timer {
 
 impl Timer {
     /// In the order in which they fire when several are due at once: endings first.
-    pub(crate) const ALL: [Timer; 7] = [
+    pub(crate) const ALL: [Timer; 8] = [
         Timer::Connecting,
+        Timer::Ice,
         Timer::ChannelOpen,
         Timer::Liveness,
         Timer::Disconnected,
@@ -38,6 +41,7 @@ impl Timer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Timer::Connecting => "connecting",
+            Timer::Ice => "ice",
             Timer::ChannelOpen => "channel open",
             Timer::Liveness => "liveness",
             Timer::Disconnected => "disconnected",

@@ -220,6 +220,8 @@ pub(crate) enum TransportEvent {
     Stats(TransportStats),
     /// The peer closed the DTLS connection.
     HungUp,
+    /// The peer's certificate is not the one that its offer names.
+    Refused(String),
     /// The engine cannot go on.
     Fault(String),
 }

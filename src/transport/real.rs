@@ -13,7 +13,7 @@
 //! | state | engine | ends with |
 //! | --- | --- | --- |
 //! | new | none: local addresses are collected | the first offer that is accepted |
-//! | running | alive | `close`, `HungUp` or `Fault` |
+//! | running | alive | `close`, `HungUp`, `Refused` or `Fault` |
 //! | closing | drains its goodbye | the last transmit handed out |
 //! | closed | gone or inert | |
 //!
@@ -608,6 +608,11 @@ fn drain(rtc: &mut Rtc, out: &mut Output, now: Instant) {
             Err(RtcError::Packet(..)) if bad_frames < BAD_FRAMES_MAX => {
                 bad_frames += 1;
                 out.counters.bad_frames += 1;
+            }
+            // While the engine runs it says this of nothing but the certificate.
+            Err(RtcError::RemoteSdp(why)) => {
+                out.refused(why);
+                rtc.disconnect();
             }
             // Inert from here on: the next poll gives a timeout that never comes.
             Err(error) => {

@@ -17,7 +17,7 @@
 //! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
 //! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] |
 //! | SCTP | [`Frame::Chunk`] and [`Frame::Ack`], see [`Stream`] |
-//! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Fault`] |
+//! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Refused`], [`Frame::Fault`] |
 //!
 //! Frames count only from an address that a verified check came from, at most 16 of them;
 //! others are ignored, like packets that SRTP cannot authenticate. A datagram is taken whole or,
@@ -448,6 +448,9 @@ impl Scripted {
             }
             Frame::IceLost => self.set_ice(false),
             Frame::IceFound => self.set_ice(true),
+            Frame::Refused(text) => {
+                self.events.push_back(TransportEvent::Refused(text.to_owned()));
+            }
             Frame::Fault(text) => self.events.push_back(TransportEvent::Fault(text.to_owned())),
             // What follows would be encrypted with keys that do not exist yet.
             _ if !self.is_secure => {}

@@ -182,10 +182,19 @@ impl Output {
 
     /// The engine cannot go on. Told once.
     pub(super) fn fault(&mut self, reason: String) {
+        self.stop(TransportEvent::Fault(reason));
+    }
+
+    /// The peer's certificate is another one. Told once, in place of a fault.
+    pub(super) fn refused(&mut self, reason: String) {
+        self.stop(TransportEvent::Refused(reason));
+    }
+
+    fn stop(&mut self, last: TransportEvent) {
         self.timeout = None;
         if !std::mem::replace(&mut self.faulted, true) {
-            tracing::warn!(reason, "transport fault");
-            self.events.push_back(TransportEvent::Fault(reason));
+            tracing::warn!(?last, "the engine has stopped");
+            self.events.push_back(last);
         }
     }
 

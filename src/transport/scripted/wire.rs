@@ -20,6 +20,7 @@
 //! | 7 | `Ack` | next 4 |
 //! | 8 | `Chunk` | number 4, channel 2, content 1, data |
 //! | 9 | `Media` | line 1, codec 1, flags 1, level 1, ssrc 4, seq 6, time 6, data |
+//! | 10 | `Refused` | text |
 
 use std::fmt;
 
@@ -54,6 +55,9 @@ pub enum Frame<'a> {
     IceFound,
     /// The receiver's engine is to report a fault with this text.
     Fault(&'a str),
+    /// The receiver's engine is to find, for this reason, that the sender's certificate is not the
+    /// one that the offer names.
+    Refused(&'a str),
     /// Asks for a keyframe on a line (PLI).
     Keyframe {
         /// The m-line's index.
@@ -224,13 +228,14 @@ impl<'a> Frame<'a> {
             Frame::Ack { .. } => 7,
             Frame::Chunk(_) => 8,
             Frame::Media(_) => 9,
+            Frame::Refused(_) => 10,
         }
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
         match self {
             Frame::Hello | Frame::Goodbye | Frame::IceLost | Frame::IceFound => {}
-            Frame::Fault(text) => bytes.extend(text.as_bytes()),
+            Frame::Fault(text) | Frame::Refused(text) => bytes.extend(text.as_bytes()),
             Frame::Keyframe { line } => bytes.push(*line),
             Frame::Report { rtt_ms, lost_per_mille, jitter_ms } => {
                 for number in [rtt_ms, lost_per_mille, jitter_ms] {
@@ -260,6 +265,7 @@ impl<'a> Frame<'a> {
             7 => Frame::Ack { next: fields.u32()? },
             8 => Frame::Chunk(Chunk::read(&mut fields)?),
             9 => Frame::Media(Media::read(&mut fields)?),
+            10 => Frame::Refused(std::str::from_utf8(fields.rest()).ok()?),
             _ => return None,
         };
         fields.0.is_empty().then_some(frame)
@@ -407,6 +413,7 @@ mod tests {
             Frame::IceLost,
             Frame::IceFound,
             Frame::Fault("broken"),
+            Frame::Refused("another certificate"),
             Frame::Keyframe { line: 1 },
             Frame::Report { rtt_ms: 20, lost_per_mille: 5, jitter_ms: 3 },
             Frame::Ack { next: u32::MAX },

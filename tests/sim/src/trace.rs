@@ -237,6 +237,7 @@ fn script(payload: &[u8]) -> String {
         Frame::IceLost => "ice-lost",
         Frame::IceFound => "ice-found",
         Frame::Fault(_) => "fault",
+        Frame::Refused(_) => "refused",
         Frame::Keyframe { .. } => "keyframe",
         Frame::Report { .. } => "report",
         Frame::Ack { .. } => "ack",

@@ -5,8 +5,11 @@ extern crate smallrtc_sim_twice;
 
 use std::time::Duration;
 
-use smallrtc::{CloseReason, ConnectionState, Event, Message, NegotiateError, SendError};
-use smallrtc_sim::{BrowserEvent, Kind, LinkConfig, Pair, Setup, run};
+use smallrtc::scripted::{self, Frame};
+use smallrtc::{
+    CloseReason, ConnectionState, Event, Message, NegotiateError, Offer, SendError,
+};
+use smallrtc_sim::{BrowserEvent, Kind, LinkConfig, Packet, Pair, Setup, bot_address, run};
 
 const PEER_LEFT: &str = r#"{"type":"signalling","message":{"type":"peerLeft"}}"#;
 
@@ -140,6 +143,45 @@ fn close_ends_at_once_where_nobody_can_be_told() {
         pair.drive_for(seconds(1));
         assert!(pair.browser_events().any(|event| *event == BrowserEvent::HungUp), "{kind:?}");
     }
+}
+
+/// The browser's offer, with the last digit of its fingerprint changed.
+fn with_another_certificate(offer: &str) -> String {
+    let change = |line: &str| match line.strip_prefix("a=fingerprint:") {
+        Some(value) => {
+            let (kept, last) = value.split_at(value.len() - 1);
+            format!("a=fingerprint:{kept}{}", if last == "0" { "1" } else { "0" })
+        }
+        None => line.to_owned(),
+    };
+    offer.lines().map(|line| change(line) + "\r\n").collect()
+}
+
+#[test]
+fn who_shakes_hands_with_another_certificate_than_the_offers_is_refused() {
+    let mut pair = Pair::new(Setup::new(Kind::Real, 1));
+    let now = pair.now();
+    let offer = with_another_certificate(&pair.browser.offer(now));
+    let answer = pair.session.accept_offer(&Offer::parse(&offer).unwrap(), now).unwrap();
+    pair.browser.accept_answer(answer.sdp(), now);
+    let (at, reason) = pair.drive_until_closed(seconds(2));
+    assert_eq!(reason, CloseReason::Refused);
+    assert_eq!(pair.entered(ConnectionState::Connected), None);
+    pair.drive_for(seconds(90));
+    assert_eq!(pair.closed(), Some((at, CloseReason::Refused)), "once, and nothing is left");
+    assert!(pair.session.is_finished());
+}
+
+#[test]
+fn a_refusal_by_the_engine_ends_a_scripted_call_as_well() {
+    let mut pair = Pair::new(Setup::new(Kind::Scripted, 1));
+    pair.negotiate().unwrap();
+    pair.drive_for(Duration::from_millis(25));
+    assert_eq!(pair.session.state(), ConnectionState::Connecting);
+    let payload = scripted::encode(&[Frame::Refused("another certificate")]).into();
+    let (source, destination) = (pair.browser.address(), bot_address());
+    pair.inject(Packet { source, destination, payload });
+    assert_eq!(pair.closed().map(|(_, reason)| reason), Some(CloseReason::Refused));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use smallrtc_sim::{Kind, Pair, Setup};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 const CONNECTING: Duration = Duration::from_secs(60);
+const ICE: Duration = Duration::from_secs(15);
 const CHANNEL: Duration = Duration::from_secs(10);
 const LIVENESS: Duration = Duration::from_secs(5);
 const DISCONNECTED: Duration = Duration::from_secs(15);
@@ -34,19 +35,47 @@ fn a_session_without_an_offer_ends_after_the_connecting_time() {
 }
 
 #[test]
-fn a_browser_that_never_checks_ends_after_the_connecting_time() {
+fn a_browser_that_never_checks_ends_after_the_time_for_checks() {
     for kind in Kind::ALL {
         let mut pair = Pair::new(Setup::new(kind, 1));
         pair.drive_for(seconds(30));
         pair.browser.vanish();
         pair.negotiate().unwrap();
-        pair.drive_to(CONNECTING - NANOSECOND);
+        let end = seconds(30) + ICE;
+        pair.drive_to(end - NANOSECOND);
         assert_eq!(pair.session.state(), ConnectionState::Connecting);
         assert_eq!(pair.closed(), None);
-        pair.drive_to(CONNECTING);
-        assert_eq!(pair.closed(), Some((CONNECTING, CloseReason::NeverConnected)));
+        pair.drive_to(end);
+        assert_eq!(pair.closed(), Some((end, CloseReason::NeverConnected)));
         let failed = Event::StateChanged(ConnectionState::Failed);
         assert!(pair.events().any(|event| *event == failed));
+    }
+}
+
+#[test]
+fn an_answer_late_in_the_connecting_time_gives_no_more_than_is_left_of_it() {
+    for kind in Kind::ALL {
+        let mut pair = Pair::new(Setup::new(kind, 1));
+        pair.drive_for(seconds(50));
+        pair.browser.vanish();
+        pair.negotiate().unwrap();
+        let end = pair.drive_until_closed(seconds(20));
+        assert_eq!(end, (CONNECTING, CloseReason::NeverConnected));
+    }
+}
+
+#[test]
+fn an_offer_that_is_repeated_gives_the_time_for_checks_anew() {
+    for kind in Kind::ALL {
+        let mut pair = Pair::new(Setup::new(kind, 1));
+        pair.up.set_down(true);
+        pair.negotiate().unwrap();
+        pair.drive_to(ICE - NANOSECOND);
+        pair.negotiate().unwrap();
+        pair.drive_to(ICE + ICE - NANOSECOND - NANOSECOND);
+        assert_eq!(pair.closed(), None);
+        pair.drive_to(ICE + ICE - NANOSECOND);
+        assert_eq!(pair.closed(), Some((ICE + ICE - NANOSECOND, CloseReason::NeverConnected)));
     }
 }
 

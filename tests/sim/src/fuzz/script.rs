@@ -58,6 +58,7 @@ impl<'a> Script<'a> {
             5 => Frame::Ack { next: self.near(0) as u32 },
             6 => Frame::Goodbye,
             7 => Frame::Fault("fuzz"),
+            15 => Frame::Refused("fuzz"),
             8..=11 => Frame::Chunk(self.chunk(number)),
             _ => Frame::Media(self.media(seq)),
         }
