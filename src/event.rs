@@ -146,6 +146,9 @@ pub struct Track {
     pub receives: bool,
     /// Whether this side may send on it.
     pub sends: bool,
+    /// Whether the peer says that it is switched on (Pipecat `trackStatus`); true until it says
+    /// something. A word for the application alone: what comes on the track is taken either way.
+    pub enabled: bool,
 }
 
 impl Track {
@@ -156,7 +159,7 @@ impl Track {
         receives: bool,
         sends: bool,
     ) -> Track {
-        Track { id, kind, source, receives, sends }
+        Track { id, kind, source, receives, sends, enabled: true }
     }
 }
 

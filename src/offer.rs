@@ -157,13 +157,12 @@ impl Reader {
         if self.media.is_empty() {
             return Err(invalid("there is no m-line"));
         }
-        let fingerprint = self.certificate()?;
         Ok(Offer {
             sdp: sdp.to_owned(),
+            ice_ufrag: self.ice_ufrag.take().ok_or_else(|| invalid("a=ice-ufrag is missing"))?,
+            ice_pwd: self.ice_pwd.take().ok_or_else(|| invalid("a=ice-pwd is missing"))?,
+            fingerprint: self.certificate()?,
             media: self.media,
-            ice_ufrag: self.ice_ufrag.ok_or_else(|| invalid("a=ice-ufrag is missing"))?,
-            ice_pwd: self.ice_pwd.ok_or_else(|| invalid("a=ice-pwd is missing"))?,
-            fingerprint,
         })
     }
 

@@ -398,7 +398,7 @@ fn another_version_is_refused_and_another_build_is_told() {
     newer[8] = 3;
     let error = Log::read(&newer).unwrap_err();
     assert_eq!(error, LogError::UnknownVersion { found: 3, known: VERSION });
-    assert_eq!(error.to_string(), "format version 2, this program reads version 1");
+    assert_eq!(error.to_string(), "format version 3, this program reads version 2");
     assert_eq!(Log::read(b"GIF89a..").unwrap_err(), LogError::NotALog);
     assert_eq!(Log::read(b"").unwrap_err(), LogError::NotALog);
 

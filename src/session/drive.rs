@@ -177,7 +177,7 @@ impl Session {
         match classify(binary, data) {
             Inbound::Ping => self.stats.pings += 1,
             Inbound::TrackStatus { receiver_index, enabled } => {
-                match self.tracks.by_receiver_index(receiver_index) {
+                match self.tracks.switch(receiver_index, enabled) {
                     Some(track) => self.events.push(Event::TrackStatus { track, enabled }),
                     None => self.stats.messages_noise += 1,
                 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Session;
 use super::timer::Timer;
-use super::tracks::clock_rate;
+use super::tracks::{Slot, clock_rate};
 use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender};
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
@@ -187,15 +187,35 @@ impl Session {
         Ok(written)
     }
 
-    /// Pulls the next coded frame of a track; `None` when nothing waits.
+    /// Pulls the next coded frame of a track; `None` when nothing waits. What nobody pulls for 2 s
+    /// is discarded (Pipecat's `SmallWebRTCTrack`), and so is all that comes until the next call:
+    /// that one gives nothing, asks for a keyframe, and frames come again.
     pub fn recv_encoded(&mut self, track: TrackId) -> Option<EncodedFrame> {
-        let frame = self.tracks.slot_mut(track)?.inbox.pop()?;
+        let inbox = &mut self.tracks.slot_mut(track)?.inbox;
+        if inbox.is_idle() {
+            self.note(self.last_now, |_| Call::RecvEncoded { track: track.0 });
+            self.wake(track);
+            return None;
+        }
+        let frame = inbox.pop()?;
         self.note(self.last_now, |_| Call::RecvEncoded { track: track.0 });
         self.noted(|recorder| recorder.pulled(&frame));
         Some(frame)
     }
 
-    /// Asks the peer for a keyframe on a track. Call when decoding fails.
+    fn wake(&mut self, track: TrackId) {
+        if let Some(slot) = self.tracks.slot_mut(track) {
+            slot.inbox.wake();
+        }
+        if self.closing.is_none() {
+            self.ask_for_keyframe(track, self.last_now);
+            self.pump(self.last_now);
+        }
+    }
+
+    /// Asks the peer for a keyframe on a track. Call when decoding fails, as often as it does: the
+    /// peer is asked again only when 300 ms and a round trip have passed without a keyframe. On
+    /// loss and at `start` the session asks by itself.
     pub fn request_keyframe(&mut self, track: TrackId, now: Instant) {
         self.note(now, |_| Call::RequestKeyframe { track: track.0 });
         let now = self.clamp(now);
@@ -206,14 +226,20 @@ impl Session {
     }
 
     pub(super) fn ask_for_keyframe(&mut self, track: TrackId, now: Instant) {
-        let incoming = self
-            .tracks
-            .slot(track)
-            .is_some_and(|slot| slot.track.receives && slot.track.kind == MediaKind::Video);
-        if incoming {
-            self.stats.keyframes_requested += 1;
-            self.transport.request_keyframe(track.0, now);
+        let rtt = self.stats.rtt;
+        let slot = self.tracks.slot_mut(track);
+        let is_incoming =
+            |slot: &&mut Slot| slot.track.receives && slot.track.kind == MediaKind::Video;
+        if let Some(slot) = slot.filter(is_incoming)
+            && slot.wish.want(rtt, now)
+        {
+            self.request(track, now);
         }
+    }
+
+    fn request(&mut self, track: TrackId, now: Instant) {
+        self.stats.keyframes_requested += 1;
+        self.transport.request_keyframe(track.0, now);
     }
 
     /// Takes the outcome of a negotiation: tracks begin and end, coders are made.
@@ -286,9 +312,14 @@ impl Session {
         frame.contiguous = packet.contiguous;
         let pushed = slot.inbox.push(frame);
         let readable = !slot.inbox.is_empty();
+        let is_read = !slot.inbox.is_idle();
+        let due = slot.wish.picture(packet.keyframe, self.stats.rtt, now) && is_read;
+        let broken = pushed.wants_keyframe || is_read && !packet.contiguous && !packet.keyframe;
         self.stats.encoded_received += 1;
         self.stats.encoded_dropped += pushed.dropped;
-        if pushed.wants_keyframe || !packet.contiguous {
+        if due {
+            self.request(track, now);
+        } else if broken {
             self.ask_for_keyframe(track, now);
         }
         if quiet && readable {

@@ -11,8 +11,7 @@ use super::state::Input;
 use super::{Session, credentials};
 use crate::record::{Call, of_candidate, of_offer};
 use crate::{
-    Answer, CandidateError, ConnectionState, LocalCandidate, NegotiateError, Offer,
-    RemoteCandidate,
+    Answer, CandidateError, ConnectionState, LocalCandidate, NegotiateError, Offer, RemoteCandidate,
 };
 
 /// Addresses of ours in one session: more than any machine has that serves calls.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::offer::LineKind;
 use crate::transport::{Line, MediaPacket, NegotiatedLine};
 use crate::video::inbox::EncodedInbox;
+use crate::video::wish::KeyframeWish;
 use crate::{Codec, Event, MediaKind, Source, Track, TrackId};
 
 /// The tracks, in the order of m-lines.
@@ -22,6 +23,7 @@ pub(super) struct Slot {
     pub(super) track: Track,
     codec: Codec,
     pub(super) inbox: EncodedInbox,
+    pub(super) wish: KeyframeWish,
     clock: InboundClock,
     /// The media time of the last frame that was sent.
     pub(super) sent_time: Option<Duration>,
@@ -57,8 +59,16 @@ impl Tracks {
 
     /// The track that the client means by the index of its transceiver: the media lines in
     /// order, data channels not counted (`smallWebRTCTransport.ts`).
-    pub(super) fn by_receiver_index(&self, index: u8) -> Option<TrackId> {
+    fn by_receiver_index(&self, index: u8) -> Option<TrackId> {
         self.media_lines.get(usize::from(index)).copied().filter(|id| self.slot(*id).is_some())
+    }
+
+    /// The peer switched a track on or off. `None` when there is no such track.
+    pub(super) fn switch(&mut self, receiver_index: u8, enabled: bool) -> Option<TrackId> {
+        let id = self.by_receiver_index(receiver_index)?;
+        self.slot_mut(id)?.track.enabled = enabled;
+        self.views.iter_mut().filter(|track| track.id == id).for_each(|t| t.enabled = enabled);
+        Some(id)
     }
 
     /// Takes the outcome of a negotiation and says what changed. A line that is refused or stopped
@@ -88,9 +98,10 @@ impl Tracks {
         changes
     }
 
-    fn set(&mut self, track: Track, codec: Codec) -> Option<Event> {
+    fn set(&mut self, mut track: Track, codec: Codec) -> Option<Event> {
         if let Some(slot) = self.slot_mut(track.id) {
             slot.codec = codec;
+            track.enabled = slot.track.enabled;
             let changed = slot.track != track;
             slot.track = track;
             return changed.then_some(Event::TrackStarted(track));
@@ -99,6 +110,7 @@ impl Tracks {
             track,
             codec,
             inbox: EncodedInbox::new(track.kind == MediaKind::Video),
+            wish: KeyframeWish::default(),
             clock: InboundClock::default(),
             sent_time: None,
         };

@@ -85,6 +85,8 @@ pub(crate) struct Scripted {
     next_seq: Vec<u64>,
     /// The sequence number that each line expects of the peer.
     expected_seq: Vec<Option<u64>>,
+    /// Whether something is missing on each line since its last whole frame.
+    is_broken: Vec<bool>,
     picture: Option<Picture>,
     events: VecDeque<TransportEvent>,
     transmits: VecDeque<Transmit>,
@@ -123,7 +125,6 @@ struct Channel {
 struct Picture {
     line: Line,
     next_seq: u64,
-    contiguous: bool,
     data: Vec<u8>,
 }
 
@@ -146,6 +147,7 @@ impl Scripted {
             channels: Vec::new(),
             next_seq: Vec::new(),
             expected_seq: Vec::new(),
+            is_broken: Vec::new(),
             picture: None,
             events: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -188,6 +190,7 @@ impl Transport for Scripted {
         }
         self.next_seq.resize(lines.len(), 0);
         self.expected_seq.resize(lines.len(), None);
+        self.is_broken.resize(lines.len(), false);
         self.lines.clone_from(&lines);
         self.offer = Some(offer.clone());
         let sdp = answer::write(offer, &lines, &self.credentials, &self.locals);
@@ -533,7 +536,10 @@ impl Scripted {
         let expected = &mut self.expected_seq[usize::from(media.line)];
         let in_order = expected.is_none_or(|expected| expected == media.seq);
         *expected = Some(expected.unwrap_or_default().max(media.seq + 1));
-        let Some((contiguous, data)) = self.assemble(media, in_order) else { return };
+        let is_broken = &mut self.is_broken[usize::from(media.line)];
+        *is_broken |= !in_order;
+        let Some(data) = self.assemble(media) else { return };
+        let contiguous = !std::mem::take(&mut self.is_broken[usize::from(media.line)]);
         self.events.push_back(TransportEvent::Media(MediaPacket {
             line: media.line,
             codec: media.codec,
@@ -548,20 +554,21 @@ impl Scripted {
     }
 
     /// Puts a coded frame together. One that misses a piece, or has one out of order, is lost.
-    fn assemble(&mut self, media: &Media<'_>, in_order: bool) -> Option<(bool, Arc<[u8]>)> {
+    fn assemble(&mut self, media: &Media<'_>) -> Option<Arc<[u8]>> {
         if media.first && !media.more {
-            return Some((in_order, Arc::from(media.data)));
+            return Some(Arc::from(media.data));
         }
         let mut picture = match self.picture.take() {
             _ if media.first => {
                 let (line, next_seq) = (media.line, media.seq);
-                Picture { line, next_seq, contiguous: in_order, data: Vec::new() }
+                Picture { line, next_seq, data: Vec::new() }
             }
             Some(picture) => picture,
             None => return None,
         };
         let follows = (picture.line, picture.next_seq) == (media.line, media.seq);
         if !follows || picture.data.len() + media.data.len() > PICTURE_LEN_MAX {
+            self.is_broken[usize::from(media.line)] = true;
             return None;
         }
         picture.data.extend(media.data);
@@ -570,7 +577,7 @@ impl Scripted {
             self.picture = Some(picture);
             return None;
         }
-        Some((picture.contiguous, Arc::from(picture.data)))
+        Some(Arc::from(picture.data))
     }
 
     fn line(&self, line: Line) -> NegotiatedLine {

@@ -3,6 +3,14 @@
 //! Delay is worse than loss: at the limit the oldest frames go. A picture without the ones that it
 //! builds on is of no use, so with a dropped frame everything up to the next keyframe goes too,
 //! and the session asks the peer for one.
+//!
+//! | who reads | what is kept |
+//! | --- | --- |
+//! | fast enough | everything |
+//! | slowly | the newest [`SPAN_MAX`] and [`BYTES_MAX`], from a keyframe on |
+//! | nobody, for [`SPAN_MAX`] | nothing, until somebody does; then from the next keyframe on |
+//!
+//! Nobody is asked for keyframes of pictures that nobody wants.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,10 +27,6 @@ pub(crate) const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most frames that wait, so that frames without bytes are bounded as well: 2 s of audio in
 /// packets of 2.5 ms.
 pub(crate) const FRAMES_MAX: usize = 800;
-
-/// After how many frames that were dropped for want of a keyframe one is asked for again, because
-/// a request (PLI) may be lost like any packet: half a second at 30 a second.
-const ASK_AGAIN_AFTER: u32 = 15;
 
 /// What `push` did.
 #[must_use]
@@ -41,10 +45,13 @@ pub(crate) struct EncodedInbox {
     bytes: usize,
     /// Whether frames build on earlier ones.
     video: bool,
-    /// Frames are dropped until a keyframe comes.
+    /// Frames are dropped until a keyframe comes: at the beginning too, when the first was lost.
     waits_for_keyframe: bool,
-    /// How many were since one was asked for.
-    unasked: u32,
+    /// The time of the newest frame when one was pulled last, or of the first that waits.
+    read_at: Duration,
+    newest: Duration,
+    /// Nobody pulls: nothing is kept.
+    idle: bool,
 }
 
 impl EncodedInbox {
@@ -53,8 +60,10 @@ impl EncodedInbox {
             frames: VecDeque::new(),
             bytes: 0,
             video,
-            waits_for_keyframe: false,
-            unasked: 0,
+            waits_for_keyframe: video,
+            read_at: Duration::ZERO,
+            newest: Duration::ZERO,
+            idle: false,
         }
     }
 
@@ -64,12 +73,17 @@ impl EncodedInbox {
 
     pub(crate) fn push(&mut self, frame: EncodedFrame) -> Pushed {
         let mut pushed = Pushed::default();
-        if self.waits_for_keyframe {
-            if !frame.keyframe {
-                self.unasked = (self.unasked + 1) % ASK_AGAIN_AFTER;
-                return Pushed { dropped: 1, wants_keyframe: self.unasked == 0 };
-            }
-            (self.waits_for_keyframe, self.unasked) = (false, 0);
+        let is_waited_for = !self.waits_for_keyframe || frame.keyframe;
+        if self.idle || !is_waited_for {
+            return Pushed { dropped: 1, wants_keyframe: !self.idle };
+        }
+        self.waits_for_keyframe = false;
+        if self.frames.is_empty() {
+            self.read_at = frame.time;
+        }
+        self.newest = self.newest.max(frame.time);
+        if frame.time.saturating_sub(self.read_at) > SPAN_MAX {
+            return Pushed { dropped: 1 + self.rest(), wants_keyframe: false };
         }
         self.bytes += frame.data.len();
         self.frames.push_back(frame);
@@ -91,17 +105,44 @@ impl EncodedInbox {
 
     /// Drops the oldest frame, and of pictures all that build on it.
     fn drop_oldest(&mut self) -> u64 {
-        let mut dropped = u64::from(self.pop().is_some());
+        let mut dropped = u64::from(self.take().is_some());
         if self.video {
             while self.frames.front().is_some_and(|frame| !frame.keyframe) {
-                dropped += u64::from(self.pop().is_some());
+                dropped += u64::from(self.take().is_some());
             }
             self.waits_for_keyframe = self.frames.is_empty();
         }
         dropped
     }
 
+    /// Nobody has pulled for long: what waits is dropped, and what comes too, until
+    /// [`EncodedInbox::wake`].
+    fn rest(&mut self) -> u64 {
+        self.idle = true;
+        self.bytes = 0;
+        let dropped = self.frames.len() as u64;
+        self.frames.clear();
+        dropped
+    }
+
+    /// Whether frames are dropped because nobody pulls.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle
+    }
+
+    /// Somebody pulls again. Pictures begin with the next keyframe, which has to be asked for.
+    pub(crate) fn wake(&mut self) {
+        self.idle = false;
+        self.waits_for_keyframe = self.video;
+    }
+
     pub(crate) fn pop(&mut self) -> Option<EncodedFrame> {
+        let frame = self.take()?;
+        self.read_at = self.newest;
+        Some(frame)
+    }
+
+    fn take(&mut self) -> Option<EncodedFrame> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.data.len();
         Some(frame)
@@ -121,15 +162,53 @@ mod tests {
     }
 
     #[test]
-    fn two_seconds_wait_and_one_frame_more_drops_up_to_the_next_keyframe() {
+    fn two_seconds_wait_for_a_slow_reader_and_one_frame_more_drops_up_to_the_next_keyframe() {
         let mut inbox = EncodedInbox::new(true);
         for number in 0..=20 {
-            let pushed = inbox.push(frame(number * 100, number == 0 || number == 10, 10));
+            let pushed = inbox.push(frame(number * 100, number == 0 || number == 11, 10));
             assert_eq!(pushed, Pushed::default(), "frame {number}");
         }
-        let pushed = inbox.push(frame(2100, false, 10));
+        assert_eq!(inbox.pop().map(|frame| frame.time), Some(Duration::ZERO));
+        assert_eq!(inbox.push(frame(2100, false, 10)), Pushed::default());
+        let pushed = inbox.push(frame(2101, false, 10));
         assert_eq!(pushed, Pushed { dropped: 10, wants_keyframe: false });
-        assert_eq!(inbox.pop().map(|frame| frame.time), Some(Duration::from_secs(1)));
+        assert_eq!(inbox.pop().map(|frame| frame.time), Some(Duration::from_millis(1100)));
+    }
+
+    #[test]
+    fn what_nobody_reads_for_two_seconds_is_discarded_and_asks_for_no_keyframe() {
+        for video in [true, false] {
+            let mut inbox = EncodedInbox::new(video);
+            for number in 0..=20 {
+                assert_eq!(inbox.push(frame(number * 100, number == 0, 10)), Pushed::default());
+            }
+            assert!(!inbox.is_idle());
+            let pushed = inbox.push(frame(2001, false, 10));
+            assert_eq!(pushed, Pushed { dropped: 22, wants_keyframe: false });
+            assert!(inbox.is_idle() && inbox.is_empty());
+            for number in 30..1000 {
+                let pushed = inbox.push(frame(number * 100, number % 50 == 0, 10));
+                assert_eq!(pushed, Pushed { dropped: 1, wants_keyframe: false });
+            }
+            inbox.wake();
+            assert!(!inbox.is_idle());
+            let pushed = inbox.push(frame(100_000, false, 10));
+            assert_eq!(pushed, Pushed { dropped: u64::from(video), wants_keyframe: video });
+            assert_eq!(inbox.push(frame(100_033, true, 10)), Pushed::default());
+            let first = inbox.pop().map(|frame| frame.time.as_millis());
+            assert_eq!(first, Some(if video { 100_033 } else { 100_000 }));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_pulls_one_frame_every_two_seconds_is_one() {
+        let mut inbox = EncodedInbox::new(true);
+        for number in 0..100 {
+            let _ = inbox.push(frame(number * 100, number % 5 == 0, 10));
+            if number % 20 == 19 {
+                assert!(inbox.pop().is_some(), "frame {number}");
+            }
+        }
     }
 
     #[test]
@@ -138,22 +217,10 @@ mod tests {
         assert_eq!(inbox.push(frame(0, true, BYTES_MAX)), Pushed::default());
         let pushed = inbox.push(frame(33, false, 1));
         assert_eq!(pushed, Pushed { dropped: 2, wants_keyframe: true });
-        assert_eq!(inbox.push(frame(66, false, 1)), Pushed { dropped: 1, wants_keyframe: false });
+        assert_eq!(inbox.push(frame(66, false, 1)), Pushed { dropped: 1, wants_keyframe: true });
         assert!(inbox.is_empty());
         assert_eq!(inbox.push(frame(99, true, 1)), Pushed::default());
         assert!(!inbox.is_empty());
-    }
-
-    #[test]
-    fn a_keyframe_that_does_not_come_is_asked_for_again() {
-        let mut inbox = EncodedInbox::new(true);
-        assert_eq!(inbox.push(frame(0, true, BYTES_MAX)), Pushed::default());
-        assert!(inbox.push(frame(33, false, 1)).wants_keyframe);
-        let asked: Vec<u64> = (1..=40)
-            .filter(|number| inbox.push(frame(33 + number * 33, false, 1)).wants_keyframe)
-            .collect();
-        assert_eq!(asked, [15, 30]);
-        assert_eq!(inbox.push(frame(2_000, true, 1)), Pushed::default());
     }
 
     #[test]

@@ -44,6 +44,16 @@ const WORD: usize = 4;
 /// The least MTU that the engine takes.
 const ENGINE_MTU_MIN: usize = 576;
 
+/// How much of what is sent on a video line may be repetitions, asked for with NACK. A half: with
+/// the engine's own 15 % pictures stop at 20 % loss, where one in four datagrams is a repetition
+/// (measured: 1 picture in 5 could be shown); and a peer that asks for everything again doubles
+/// what is sent to it, no more.
+const REPEATED_MAX: f32 = 0.5;
+
+/// What can be repeated: the engine's own figures.
+const REPEATABLE_PACKETS: usize = 1024;
+const REPEATABLE_AGE: Duration = Duration::from_secs(3);
+
 /// Below this MTU the engine cannot be told a size at which its packets of video fit, so none are
 /// sent.
 pub(super) const VIDEO_MTU_MIN: usize = ENGINE_MTU_MIN + RTP_EXCESS;
@@ -247,9 +257,19 @@ pub(super) fn lines(
             (None, None) => 0,
         };
         let may_send = kind == MediaKind::Audio || settings.sends_video();
+        if known.is_none() && kind == MediaKind::Video {
+            repeat_more(rtc, mid);
+        }
         media_line(rtc, mid, kind, may_send, time_offset).unwrap_or(rejected)
     });
     each.unzip()
+}
+
+/// Setting the share forgets what could be repeated, so that it is done once, with a new line.
+fn repeat_more(rtc: &mut Rtc, mid: Mid) {
+    if let Some(stream) = rtc.direct_api().stream_tx_by_mid(mid, None) {
+        stream.set_rtx_cache(REPEATABLE_PACKETS, REPEATABLE_AGE, Some(REPEATED_MAX));
+    }
 }
 
 fn media_line(

@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_versions_are_malformed() {
-        for bytes in [&[MAGIC, 2][..], &[MAGIC, VERSION, 10, 0, 0], &[MAGIC, VERSION, 0, 0, 1, 0]] {
+        for bytes in [&[MAGIC, 2][..], &[MAGIC, VERSION, 11, 0, 0], &[MAGIC, VERSION, 0, 0, 1, 0]] {
             assert_eq!(decode(bytes), Err(Malformed), "{bytes:?}");
         }
     }

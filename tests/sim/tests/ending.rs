@@ -6,9 +6,7 @@ extern crate smallrtc_sim_twice;
 use std::time::Duration;
 
 use smallrtc::scripted::{self, Frame};
-use smallrtc::{
-    CloseReason, ConnectionState, Event, Message, NegotiateError, Offer, SendError,
-};
+use smallrtc::{CloseReason, ConnectionState, Event, Message, NegotiateError, Offer, SendError};
 use smallrtc_sim::{BrowserEvent, Kind, LinkConfig, Packet, Pair, Setup, bot_address, run};
 
 const PEER_LEFT: &str = r#"{"type":"signalling","message":{"type":"peerLeft"}}"#;

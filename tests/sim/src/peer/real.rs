@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::ChannelId;
@@ -16,8 +16,12 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 use super::{Peer, dtls};
 use crate::{BrowserConfig, BrowserEvent, Dtls, Packet};
 
+/// What can be sent again: the engine's own figures.
+const RTX_CACHE_PACKETS: usize = 1024;
+const RTX_CACHE_AGE: Duration = Duration::from_secs(3);
+
 /// Engine timeouts further away than this mean never.
-const NEVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug)]
 pub(super) struct Real {
@@ -27,6 +31,8 @@ pub(super) struct Real {
     wanted: Vec<Wanted>,
     label: Option<String>,
     mids: Vec<Mid>,
+    /// How many of them repair without a limit.
+    unlimited: usize,
     offered: String,
     pending: Option<SdpPendingOffer>,
     channels: Vec<ChannelId>,
@@ -63,6 +69,7 @@ impl Real {
             wanted,
             label: config.channel.clone(),
             mids: Vec::new(),
+            unlimited: 0,
             offered: String::new(),
             pending: None,
             channels: Vec::new(),
@@ -152,6 +159,17 @@ impl Real {
         u8::try_from(line).ok()
     }
 
+    /// Browsers repair whatever share of a stream is lost, the engine by default 15 %.
+    fn repair_without_limit(&mut self) {
+        let Real { rtc, mids, unlimited, .. } = self;
+        for mid in &mids[*unlimited..] {
+            if let Some(stream) = rtc.direct_api().stream_tx_by_mid(*mid, None) {
+                stream.set_rtx_cache(RTX_CACHE_PACKETS, RTX_CACHE_AGE, None);
+            }
+        }
+        *unlimited = mids.len();
+    }
+
     /// Applies changes that need an offer.
     fn negotiate(&mut self, change: impl FnOnce(&mut str0m::change::SdpApi<'_>)) -> String {
         let (offer, pending) = self.mutate(|rtc| {
@@ -203,6 +221,7 @@ impl Peer for Real {
         let Some(pending) = self.pending.take() else { return };
         self.mutate(|rtc| rtc.sdp_api().accept_answer(pending, answer))
             .expect("an answer that fits the offer");
+        self.repair_without_limit();
     }
 
     fn handle_packet(&mut self, packet: &Packet, now: Instant) {

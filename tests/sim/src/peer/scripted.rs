@@ -37,7 +37,8 @@ pub(super) struct Scripted {
     is_over: bool,
     stream: Stream,
     channels: u16,
-    next_seq: u64,
+    /// Of each line.
+    next_seq: Vec<u64>,
     picture: Vec<u8>,
     packets: VecDeque<Packet>,
     events: VecDeque<BrowserEvent>,
@@ -82,7 +83,7 @@ impl Scripted {
             is_over: false,
             stream: Stream::new(config.mtu),
             channels: 0,
-            next_seq: 0,
+            next_seq: vec![0; lines.len()],
             picture: Vec::new(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
@@ -316,18 +317,19 @@ impl Peer for Scripted {
         if !self.is_secure || self.is_over {
             return false;
         }
+        // VP8's first bit is clear in keyframes (RFC 6386 section 9.1).
+        let keyframe = codec == Codec::Opus || data.first().is_some_and(|first| first & 1 == 0);
         let pieces = data.chunks(self.config.mtu - HEADER_LEN - MEDIA_OVERHEAD);
         let last = pieces.len().saturating_sub(1);
         for (index, data) in pieces.enumerate() {
-            let seq = self.next_seq;
-            self.next_seq += 1;
+            let seq = self.next_seq[usize::from(line)];
+            self.next_seq[usize::from(line)] += 1;
             self.say(Frame::Media(Media {
                 line,
                 codec,
                 first: index == 0,
                 more: index < last,
-                // VP8's first bit is clear in keyframes (RFC 6386 section 9.1).
-                keyframe: codec == Codec::Opus || data[0] & 1 == 0,
+                keyframe,
                 talkspurt: false,
                 level: None,
                 ssrc: u32::from(line) + 1,
