@@ -103,6 +103,15 @@ impl Pcm {
         Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, origin))
     }
 
+    /// Drops everything that waits.
+    pub(super) fn discard(&mut self) {
+        self.segments.clear();
+        self.samples.clear();
+        self.position += self.len;
+        self.dropped += self.len;
+        (self.len, self.pause) = (0, 0);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }

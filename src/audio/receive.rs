@@ -16,6 +16,9 @@
 //! - Of another SSRC, or far off in sequence and followed by its successor (RFC 3550 A.1): a new
 //!   stream. The decoder forgets, media time goes on.
 //!
+//! What nobody reads for 2 s is discarded, and what comes after it is not even decoded, until
+//! somebody reads again: its time passes all the same.
+//!
 //! Media time never waits for a packet that may not come: a gap's length is known only when the
 //! packet after it has come. There is no playout clock here.
 
@@ -43,6 +46,10 @@ const CONCEAL_MAX: u64 = 4_800;
 /// The longest gap that is filled, at 48 kHz. 10 s: longer than a call survives an outage without
 /// being told of it, and far below the steps of a clock that was set anew.
 const FILL_MAX: u64 = 480_000;
+
+/// How much sound comes, at 48 kHz, before nobody is taken to read it. 2 s: Pipecat's idle discard
+/// (`SmallWebRTCTrack`). Decoding is most of what a call costs.
+const UNREAD_MAX: u64 = 96_000;
 
 /// How far a packet may be ahead or behind in sequence before it is doubted (RFC 3550 A.1:
 /// MAX_DROPOUT and MAX_MISORDER).
@@ -141,6 +148,10 @@ pub(crate) struct AudioReceiver {
     held: VecDeque<Held>,
     /// Buffers of packets that were held.
     spare: Vec<Vec<u8>>,
+    /// How much sound came since somebody read or there was nothing to read, at 48 kHz.
+    unread: u64,
+    /// Nobody reads: nothing is decoded.
+    is_idle: bool,
     /// Scratch: samples at 48 kHz and at the reader's rate.
     decoded: Vec<i16>,
     resampled: Vec<i16>,
@@ -164,6 +175,8 @@ impl AudioReceiver {
             ended: None,
             held: VecDeque::new(),
             spare: Vec::new(),
+            unread: 0,
+            is_idle: false,
             decoded: Vec::new(),
             resampled: Vec::new(),
             counters: ReceiveCounters::default(),
@@ -216,7 +229,35 @@ impl AudioReceiver {
     /// Moves sound of one origin to `samples`, interleaved; `None` when there is none, or no room
     /// for a sample of each channel.
     pub(crate) fn recv(&mut self, samples: &mut [i16]) -> Option<AudioInfo> {
-        self.pcm.read(samples)
+        let info = self.pcm.read(samples)?;
+        self.unread = 0;
+        Some(info)
+    }
+
+    /// Whether nothing is decoded, because nobody reads. [`AudioReceiver::wake`] ends it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
+    /// Somebody reads again: what comes from now on is decoded.
+    pub(crate) fn wake(&mut self) {
+        (self.is_idle, self.unread) = (false, 0);
+        self.decoder.reset();
+    }
+
+    /// Counts sound that is about to be given out, and finds out that nobody reads it.
+    fn count_unread(&mut self, duration: u64) {
+        if self.pcm.is_empty() {
+            self.unread = 0;
+        }
+        self.unread += duration;
+        self.is_idle |= self.unread > UNREAD_MAX;
+    }
+
+    /// Lets time pass that nobody hears.
+    fn pass(&mut self, len: u64) {
+        self.zeros(len);
+        self.pcm.discard();
     }
 
     /// Whether [`AudioReceiver::recv`] has something to give.
@@ -356,6 +397,11 @@ impl AudioReceiver {
     fn decode(&mut self, data: &[u8]) -> u64 {
         // It was read when it came; a log that is replayed may tell otherwise.
         let duration = self.decoder.duration(data).unwrap_or_default();
+        self.count_unread(duration as u64);
+        if self.is_idle {
+            self.pass(duration as u64);
+            return duration as u64;
+        }
         self.decoded.clear();
         let decoded = self.decoder.decode(data, &mut self.decoded).min(duration);
         self.decoded.truncate(decoded * self.channels);
@@ -366,6 +412,9 @@ impl AudioReceiver {
 
     /// Fills a gap before a packet.
     fn fill(&mut self, gap: u64, is_pause: bool) {
+        if self.is_idle {
+            return self.pass(gap);
+        }
         let concealed = if is_pause { 0 } else { gap.min(CONCEAL_MAX) };
         self.conceal(concealed);
         self.silence(gap - concealed);
@@ -381,8 +430,13 @@ impl AudioReceiver {
         self.counters.concealed_samples += len;
     }
 
-    /// Zeros: until the resampler gives nothing else as samples, then as a number.
     fn silence(&mut self, len: u64) {
+        self.zeros(len);
+        self.counters.silence_samples += len;
+    }
+
+    /// Zeros: until the resampler gives nothing else as samples, then as a number.
+    fn zeros(&mut self, len: u64) {
         let stored = len.min(self.resampler.settle());
         self.decoded.clear();
         self.decoded.resize(stored as usize * self.channels, 0);
@@ -390,7 +444,6 @@ impl AudioReceiver {
         if len > stored {
             self.pcm.push_silence(self.resampler.skip_zeros(len - stored));
         }
-        self.counters.silence_samples += len;
     }
 
     /// Brings the decoded samples to the reader's rate and queues them.

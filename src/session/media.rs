@@ -84,12 +84,21 @@ impl Session {
     /// Pulls decoded sound of the microphone track into `samples`, as much as fits, at the rate
     /// and channels of `Config::audio_in`. Everything in one block has one origin. `None` when
     /// nothing waits, for another track, or when the configuration decodes nothing.
+    ///
+    /// What nobody pulls for 2 s is discarded (Pipecat's `SmallWebRTCTrack`), and what comes after
+    /// it is not decoded until the next call, which gives nothing. Times go on over it.
     pub fn recv_audio(&mut self, track: TrackId, samples: &mut [i16]) -> Option<AudioInfo> {
         if self.tracks.microphone()?.id != track {
             return None;
         }
-        let info = self.receiver.as_mut()?.recv(samples)?;
         let room = samples.len() as u64;
+        let receiver = self.receiver.as_mut()?;
+        if receiver.is_idle() {
+            receiver.wake();
+            self.note(self.last_now, |_| Call::RecvAudio { track: track.0, room });
+            return None;
+        }
+        let info = receiver.recv(samples)?;
         self.note(self.last_now, |_| Call::RecvAudio { track: track.0, room });
         let read = &samples[..info.samples * usize::from(info.channels)];
         self.noted(|recorder| recorder.heard_audio(&info, read));

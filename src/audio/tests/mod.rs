@@ -1,6 +1,7 @@
 //! What is sent and received, through the crate's own interface, on virtual time.
 
 mod clear;
+mod idle;
 #[cfg(feature = "opus")]
 mod opus;
 mod receive;
