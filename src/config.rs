@@ -200,7 +200,8 @@ impl Config {
     }
 
     /// After how much time without authenticated traffic the session is `Disconnected`. 5 s:
-    /// both sides check consent at most every 5 s (RFC 7675 section 5.1), this side every 3 s.
+    /// both sides check consent at most every 5 s (RFC 7675 section 5.1), this side every second,
+    /// so that five answers are lost before a peer that sends nothing else seems to be gone.
     #[must_use]
     pub fn liveness_timeout(mut self, timeout: Duration) -> Config {
         self.liveness_timeout = timeout.min(TIMEOUT_MAX);

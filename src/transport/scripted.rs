@@ -11,7 +11,7 @@
 //! | real | scripted |
 //! | --- | --- |
 //! | ICE check | the same STUN request ([`stun`]), its integrity a checksum; the browser decides |
-//! | consent | a check of ours every 3 s, answered by the browser; ICE is lost after 15 s |
+//! | consent | a check of ours every second, answered by the browser; ICE is lost after 15 s |
 //! | DTLS handshake | [`Frame::Hello`], answered by the same |
 //! | close_notify | [`Frame::Goodbye`] |
 //! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
@@ -53,7 +53,7 @@ pub use wire::{
 };
 
 /// How often consent is asked for: as often as the real engine does.
-const CHECK_INTERVAL: Duration = Duration::from_secs(3);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// ICE is lost after so long without a verified message, as with the real engine.
 const ICE_LOST_AFTER: Duration = Duration::from_secs(15);
 /// Addresses of the peer, as many as an endpoint binds to a session.
