@@ -44,20 +44,24 @@ pub(crate) const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// (measured), and ten times less with eight times the window.
 const WINDOW_MIN: usize = 64 * 1024;
 
-/// The most, below the engine's own limit of 512 KiB with the largest message on top of nothing.
-const WINDOW_MAX: usize = 448 * 1024;
+/// The most: the engine's own limit. What does not fit beside it waits for an acknowledgement.
+const WINDOW_MAX: usize = 512 * 1024;
 
 /// The window while no round trip was measured: right for 10 ms.
 const WINDOW_UNKNOWN: usize = 128 * 1024;
 
-/// How much may be unacknowledged. The window's cost grows with its size and its use with the
-/// round trip: 8 KiB for each millisecond give 64 Mbit/s at any distance up to 56 ms.
+/// How much a millisecond of round trip adds to the window: 80 Mbit/s at any distance up to 51 ms,
+/// and at 50 ms what the engine's limit gives (`cargo bench -p smallrtc-sim --bench messages`).
+const WINDOW_PER_MS: usize = 10 * 1024;
+
+/// How much may be unacknowledged. The window's cost grows with its size, its use with the round
+/// trip.
 pub(crate) fn write_window(rtt: Option<Duration>) -> usize {
     match rtt {
         None => WINDOW_UNKNOWN,
         Some(rtt) => {
-            let wanted = rtt.as_millis().saturating_mul(8 * 1024);
-            usize::try_from(wanted).unwrap_or(WINDOW_MAX).clamp(WINDOW_MIN, WINDOW_MAX)
+            let ms = usize::try_from(rtt.as_millis()).unwrap_or(usize::MAX);
+            ms.saturating_mul(WINDOW_PER_MS).clamp(WINDOW_MIN, WINDOW_MAX)
         }
     }
 }
@@ -426,9 +430,10 @@ mod tests {
     fn the_window_grows_with_the_round_trip_between_its_bounds() {
         let window = |ms| write_window(Some(Duration::from_millis(ms)));
         assert_eq!(window(0), WINDOW_MIN);
-        assert_eq!(window(8), WINDOW_MIN);
-        assert_eq!(window(9), 9 * 8 * 1024);
-        assert_eq!(window(56), WINDOW_MAX);
+        assert_eq!(window(6), WINDOW_MIN);
+        assert_eq!(window(7), 7 * WINDOW_PER_MS);
+        assert_eq!(window(51), 51 * WINDOW_PER_MS);
+        assert_eq!(window(52), WINDOW_MAX);
         assert_eq!(window(5000), WINDOW_MAX);
         assert_eq!(write_window(None), WINDOW_UNKNOWN);
     }
