@@ -257,6 +257,11 @@ impl Browser {
         self.collect(now);
     }
 
+    /// Ends the pings, as a browser does to a tab in the background; everything else goes on.
+    pub fn stop_pinging(&mut self) {
+        self.ping_at = None;
+    }
+
     /// When [`Browser::handle_timeout`] is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
