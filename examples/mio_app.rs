@@ -7,7 +7,7 @@
 //! work. All of it is on one thread; a second one waits for Ctrl-C, and for nothing else.
 //!
 //! Run: `cargo run --release -p smallrtc-server --example mio_app [ADDRESS]`, open the printed
-//! address, talk; `/status` tells what the application knows. ADDRESS is `127.0.0.1:7865` unless
+//! address, talk; `/calls` tells what the application knows. ADDRESS is `127.0.0.1:7865` unless
 //! given.
 
 #![expect(
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
+use smallrtc::signaling::{Request, Response};
 use smallrtc::{AudioFrame, Config, Endpoint, Event, SessionId};
 use smallrtc_mio::{App, Driver, Options, Turn};
 use smallrtc_server::page;
@@ -130,13 +131,13 @@ impl Web {
     }
 
     /// What cannot be watched is dropped, which closes it.
-    fn take(&mut self, mut stream: TcpStream, registry: &Registry) {
+    fn take(&mut self, (mut stream, client): (TcpStream, SocketAddr), registry: &Registry) {
         let free = CONNECTIONS.map(Token).find(|token| !self.connections.contains_key(token));
         let Some(token) = free else { return };
         let both = Interest::READABLE | Interest::WRITABLE;
         if registry.register(&mut stream, token, both).is_ok() {
             let until = Instant::now() + CONNECTION_TIME_MAX;
-            self.connections.insert(token, (until, http::Exchange::new(stream)));
+            self.connections.insert(token, (until, http::Exchange::new((stream, client))));
         }
     }
 
@@ -152,15 +153,14 @@ impl Web {
 }
 
 /// The page, what the application says of itself, and what the core says to a request.
-fn respond(driver: &mut Driver<Echo>, (method, path, body): http::Request<'_>) -> http::Response {
-    if let Some(file) = page::asset(path) {
-        return (200, file.content_type, file.body.to_owned());
+fn respond(driver: &mut Driver<Echo>, request: Request<'_>) -> Response {
+    if let Some(file) = page::asset(request.path) {
+        return Response::new(200, file.content_type, file.body);
     }
-    if path == "/status" {
+    if request.path == "/calls" {
         let now = driver.with(|_, endpoint, _| endpoint.len());
         let text = format!("{now} calls now, {} since the start\n", driver.app().calls);
-        return (200, "text/plain", text);
+        return Response::new(200, "text/plain", text);
     }
-    let answer = driver.request(method, path, body);
-    (answer.status, "application/json", answer.body)
+    driver.serve(request)
 }

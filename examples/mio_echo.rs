@@ -15,17 +15,16 @@
 )]
 
 use std::error::Error;
-use std::io::Read;
 use std::time::Instant;
 use std::{env, thread};
 
-use smallrtc::signaling::BODY_LEN_MAX;
 use smallrtc::{AudioFrame, Config, Endpoint, Event, SessionId};
 use smallrtc_mio::{App, Driver, Handle, Options};
-use smallrtc_server::page;
 
 #[path = "common/stop.rs"]
 mod stop;
+#[path = "common/web.rs"]
+mod web;
 
 struct Echo;
 
@@ -63,21 +62,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// HTTP: the page, and requests to the driver, which the handle waits for.
 fn serve(http: &tiny_http::Server, handle: &Handle) {
-    for mut request in http.incoming_requests() {
-        let mut body = Vec::new();
-        let reader = request.as_reader();
-        if reader.take(BODY_LEN_MAX as u64 + 1).read_to_end(&mut body).is_err() {
-            continue;
-        }
-        let (status, content_type, text) = match page::asset(request.url()) {
-            Some(file) => (200, file.content_type, file.body.to_owned()),
-            None => {
-                let answer = handle.request(request.method().as_str(), request.url(), &body);
-                (answer.status, "application/json", answer.body)
-            }
-        };
-        let header = tiny_http::Header::from_bytes("content-type", content_type);
-        let response = tiny_http::Response::from_string(text).with_status_code(status);
-        request.respond(response.with_header(header.expect("plain text"))).ok();
+    for request in http.incoming_requests() {
+        web::answer(request, |request| Some(handle.serve(request)));
     }
 }

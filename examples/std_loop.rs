@@ -19,21 +19,22 @@
 )]
 
 use std::error::Error;
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use smallrtc::signaling::{BODY_LEN_MAX, Reply, Request, Response, Signaling};
+use smallrtc::signaling::{Reply, Request, RequestBuf, Response, Signaling};
 use smallrtc::{
     AudioFrame, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TransportId,
 };
-use smallrtc_server::page;
 
 #[path = "common/stop.rs"]
 mod stop;
+#[path = "common/web.rs"]
+mod web;
 
 /// How long to wait when nothing is due: as long as one likes, because every command ends it.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -74,8 +75,8 @@ fn run(
     loop {
         for command in commands.try_iter() {
             match command {
-                Command::Request { method, path, body, answer } => {
-                    let request = Request { method: &method, path: &path, body: &body };
+                Command::Request { request, answer } => {
+                    let request = request.as_request();
                     answer.send(respond(&mut endpoint, &mut signaling, request)).ok();
                 }
                 Command::Stop => {
@@ -85,6 +86,7 @@ fn run(
             }
         }
         endpoint.handle_timeout(Instant::now());
+        signaling.handle_timeout(&mut endpoint, Instant::now());
         while let Some((id, event)) = endpoint.poll_event() {
             on_event(&mut endpoint, &mut signaling, id, event);
         }
@@ -95,7 +97,8 @@ fn run(
         if closing && endpoint.is_empty() {
             return Ok(());
         }
-        let wait = endpoint.poll_timeout().map_or(IDLE_MAX, |at| at - Instant::now());
+        let due = [endpoint.poll_timeout(), signaling.poll_timeout()].into_iter().flatten().min();
+        let wait = due.map_or(IDLE_MAX, |at| at - Instant::now());
         socket.set_read_timeout(Some(wait.clamp(WAIT_MIN, IDLE_MAX)))?;
         let Ok((len, source)) = socket.recv_from(&mut buffer) else { continue };
         let payload = buffer[..len].to_vec().into();
@@ -143,7 +146,7 @@ fn respond(endpoint: &mut Endpoint, signaling: &mut Signaling, request: Request<
 
 /// What other threads want of the loop.
 enum Command {
-    Request { method: String, path: String, body: Vec<u8>, answer: Sender<Response> },
+    Request { request: RequestBuf, answer: Sender<Response> },
     Stop,
 }
 
@@ -167,25 +170,12 @@ impl Caller {
 /// HTTP on a thread of its own, so that whoever sends slowly holds up no call: the page, and
 /// requests to the core.
 fn serve(http: &tiny_http::Server, caller: &Caller) {
-    for mut request in http.incoming_requests() {
-        let (method, path) = (request.method().to_string(), request.url().to_owned());
-        let mut body = Vec::new();
-        let reader = request.as_reader();
-        if reader.take(BODY_LEN_MAX as u64 + 1).read_to_end(&mut body).is_err() {
-            continue;
-        }
-        let (answer, answered) = mpsc::channel();
-        let (status, content_type, text) = match page::asset(&path) {
-            Some(file) => (200, file.content_type, file.body.to_owned()),
-            None => {
-                caller.send(Command::Request { method, path, body, answer });
-                let Ok(answer) = answered.recv() else { return };
-                (answer.status, "application/json", answer.body)
-            }
-        };
-        let header = tiny_http::Header::from_bytes("content-type", content_type);
-        let response = tiny_http::Response::from_string(text).with_status_code(status);
-        request.respond(response.with_header(header.expect("plain text"))).ok();
+    for request in http.incoming_requests() {
+        web::answer(request, |request| {
+            let (answer, answered) = mpsc::channel();
+            caller.send(Command::Request { request: request.into(), answer });
+            answered.recv().ok()
+        });
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use smallrtc::signaling::{Reply, Request, Signaling};
+use smallrtc::signaling::{Reply, Request, Response, Signaling};
 use smallrtc::{
     AudioFrame, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TrackId,
     TransportId,
@@ -92,6 +92,7 @@ impl World {
         self.take_requests();
         self.take_datagrams();
         self.endpoint.handle_timeout(Instant::now());
+        self.signaling.handle_timeout(&mut self.endpoint, Instant::now());
         while let Some((id, event)) = self.endpoint.poll_event() {
             if let Event::Closed { .. } = event {
                 self.signaling.session_closed(id);
@@ -117,9 +118,8 @@ impl World {
 
     fn take_requests(&mut self) {
         while let Some(stream) = http::accepted(self.listener.accept()) {
-            if let Some(stream) = stream.filter(|stream| stream.set_nonblocking(true).is_ok()) {
-                self.connections.push_back(http::Exchange::new(stream));
-            }
+            let stream = stream.filter(|(stream, _)| stream.set_nonblocking(true).is_ok());
+            self.connections.extend(stream.map(http::Exchange::new));
             if self.connections.len() > CONNECTIONS_MAX {
                 self.connections.pop_front();
             }
@@ -132,23 +132,19 @@ impl World {
 }
 
 /// The page, and what the core says to a request. A call that it makes is served at once.
-fn respond(
-    endpoint: &mut Endpoint,
-    signaling: &mut Signaling,
-    (method, path, body): http::Request<'_>,
-) -> http::Response {
-    if let Some(file) = page::asset(path) {
-        return (200, file.content_type, file.body.to_owned());
+fn respond(endpoint: &mut Endpoint, signaling: &mut Signaling, request: Request<'_>) -> Response {
+    if let Some(file) = page::asset(request.path) {
+        return Response::new(200, file.content_type, file.body);
     }
     let now = Instant::now();
-    let reply = signaling.handle(endpoint, Request { method, path, body }, now);
+    let reply = signaling.handle(endpoint, request, now);
     while let Some(call) = signaling.poll_call() {
         if let Some(mut session) = endpoint.session(call.id) {
             session.start(now);
         }
     }
     match reply {
-        Reply::Now(response) => (response.status, "application/json", response.body),
+        Reply::Now(response) => response,
         _ => unreachable!("no answer waits: all addresses are known from the start"),
     }
 }

@@ -19,21 +19,22 @@
 )]
 
 use std::error::Error;
-use std::io::{self, Read};
+use std::io;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use smallrtc::signaling::{BODY_LEN_MAX, Reply, Request, Response, Signaling};
+use smallrtc::signaling::{Reply, Request, RequestBuf, Response, Signaling};
 use smallrtc::{
     AudioFrame, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TransportId,
 };
-use smallrtc_server::page;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
 #[path = "common/stop.rs"]
 mod stop;
+#[path = "common/web.rs"]
+mod web;
 
 /// How long to wait when nothing is due: as long as one likes, because every request ends it.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -43,9 +44,7 @@ const REQUESTS_MAX: usize = 16;
 
 /// A request on its way to the loop.
 struct Asked {
-    method: String,
-    path: String,
-    body: Vec<u8>,
+    request: RequestBuf,
     answer: oneshot::Sender<Response>,
 }
 
@@ -82,6 +81,7 @@ async fn run(
     let mut closing = false;
     while !(closing && endpoint.is_empty()) {
         endpoint.handle_timeout(Instant::now());
+        signaling.handle_timeout(&mut endpoint, Instant::now());
         while let Some((id, event)) = endpoint.poll_event() {
             on_event(&mut endpoint, &mut signaling, id, event);
         }
@@ -89,7 +89,8 @@ async fn run(
             // What finds no room is lost, as on any network.
             socket.try_send_to(&transmit.payload, transmit.destination).ok();
         }
-        let due = endpoint.poll_timeout().unwrap_or_else(|| Instant::now() + IDLE_MAX);
+        let due = [endpoint.poll_timeout(), signaling.poll_timeout()].into_iter().flatten().min();
+        let due = due.unwrap_or_else(|| Instant::now() + IDLE_MAX);
         tokio::select! {
             received = socket.recv_from(&mut buffer) => if let Ok((len, source)) = received {
                 let payload = buffer[..len].to_vec().into();
@@ -97,8 +98,8 @@ async fn run(
                 let _ = endpoint.handle_datagram(datagram, Instant::now());
             },
             () = sleep_until(due.into()) => {}
-            Some(Asked { method, path, body, answer }) = requests.recv() => {
-                let request = Request { method: &method, path: &path, body: &body };
+            Some(Asked { request, answer }) = requests.recv() => {
+                let request = request.as_request();
                 answer.send(respond(&mut endpoint, &mut signaling, request)).ok();
             }
             _ = &mut stopped, if !closing => {
@@ -149,26 +150,12 @@ fn respond(endpoint: &mut Endpoint, signaling: &mut Signaling, request: Request<
 
 /// HTTP, in place of the server that the application has: the page, and requests to the core.
 fn serve(http: &tiny_http::Server, requests: &mpsc::Sender<Asked>) {
-    for mut request in http.incoming_requests() {
-        let (method, path) = (request.method().to_string(), request.url().to_owned());
-        let mut body = Vec::new();
-        let reader = request.as_reader();
-        if reader.take(BODY_LEN_MAX as u64 + 1).read_to_end(&mut body).is_err() {
-            continue;
-        }
-        let (answer, answered) = oneshot::channel();
-        let (status, content_type, text) = match page::asset(&path) {
-            Some(file) => (200, file.content_type, file.body.to_owned()),
-            None => {
-                let asked = Asked { method, path, body, answer };
-                requests.blocking_send(asked).ok();
-                let Ok(answer) = answered.blocking_recv() else { return };
-                (answer.status, "application/json", answer.body)
-            }
-        };
-        let header = tiny_http::Header::from_bytes("content-type", content_type);
-        let response = tiny_http::Response::from_string(text).with_status_code(status);
-        request.respond(response.with_header(header.expect("plain text"))).ok();
+    for request in http.incoming_requests() {
+        web::answer(request, |request| {
+            let (answer, answered) = oneshot::channel();
+            requests.blocking_send(Asked { request: request.into(), answer }).ok();
+            answered.blocking_recv().ok()
+        });
     }
 }
 

@@ -26,7 +26,7 @@
 //!
 //! // A request that cannot be answered says what is wrong, and leaves nothing behind.
 //! let body = br#"{"type": "offer", "sdp": "hello"}"#;
-//! let request = Request { method: "POST", path: "/api/offer", body };
+//! let request = Request::new("POST", "/api/offer", body);
 //! let Reply::Now(response) = signaling.handle(&mut endpoint, request, now) else { panic!() };
 //! assert_eq!(response.status, 400);
 //! assert!(response.body.contains("sdp"), "{}", response.body);

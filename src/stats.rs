@@ -77,6 +77,55 @@ pub struct Stats {
     pub calls_unrecorded: u64,
 }
 
+impl Add for Stats {
+    type Output = Stats;
+
+    /// The figures of two calls together: what was counted adds up, and of what was measured the
+    /// worse of the two is taken.
+    fn add(self, other: Stats) -> Stats {
+        Stats {
+            datagrams_received: self.datagrams_received + other.datagrams_received,
+            datagrams_malformed: self.datagrams_malformed + other.datagrams_malformed,
+            datagrams_sent: self.datagrams_sent + other.datagrams_sent,
+            bytes_received: self.bytes_received + other.bytes_received,
+            bytes_sent: self.bytes_sent + other.bytes_sent,
+            messages_received: self.messages_received + other.messages_received,
+            messages_sent: self.messages_sent + other.messages_sent,
+            messages_dropped: self.messages_dropped + other.messages_dropped,
+            messages_refused: self.messages_refused + other.messages_refused,
+            messages_noise: self.messages_noise + other.messages_noise,
+            pings: self.pings + other.pings,
+            candidates_refused: self.candidates_refused + other.candidates_refused,
+            audio_refused: self.audio_refused + other.audio_refused,
+            audio_packets_sent: self.audio_packets_sent + other.audio_packets_sent,
+            audio_packets_received: self.audio_packets_received + other.audio_packets_received,
+            audio_packets_duplicate: self.audio_packets_duplicate + other.audio_packets_duplicate,
+            audio_packets_late: self.audio_packets_late + other.audio_packets_late,
+            audio_packets_malformed: self.audio_packets_malformed + other.audio_packets_malformed,
+            audio_restarts: self.audio_restarts + other.audio_restarts,
+            audio_concealed_samples: self.audio_concealed_samples + other.audio_concealed_samples,
+            audio_silence_samples: self.audio_silence_samples + other.audio_silence_samples,
+            audio_dropped_samples: self.audio_dropped_samples + other.audio_dropped_samples,
+            audio_slips: self.audio_slips + other.audio_slips,
+            audio_slipped: self.audio_slipped + other.audio_slipped,
+            encoded_received: self.encoded_received + other.encoded_received,
+            encoded_dropped: self.encoded_dropped + other.encoded_dropped,
+            encoded_sent: self.encoded_sent + other.encoded_sent,
+            media_dropped: self.media_dropped + other.media_dropped,
+            keyframes_requested: self.keyframes_requested + other.keyframes_requested,
+            rtt: self.rtt.max(other.rtt),
+            loss_sent: worse(self.loss_sent, other.loss_sent),
+            loss_received: worse(self.loss_received, other.loss_received),
+            jitter_received: self.jitter_received.max(other.jitter_received),
+            calls_unrecorded: self.calls_unrecorded + other.calls_unrecorded,
+        }
+    }
+}
+
+fn worse(one: Option<f32>, other: Option<f32>) -> Option<f32> {
+    [one, other].into_iter().flatten().reduce(f32::max)
+}
+
 /// What an endpoint counted since its birth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -128,6 +177,18 @@ impl Add for EndpointStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_figures_of_two_calls_add_up_and_the_worse_measure_is_taken() {
+        let one = Stats { pings: 3, loss_sent: Some(0.25), ..Stats::default() };
+        let rtt = Some(Duration::from_millis(7));
+        let sum = one + Stats { pings: 4, rtt, loss_sent: Some(0.5), ..Stats::default() };
+        assert_eq!((sum.pings, sum.rtt), (7, rtt));
+        assert_eq!((sum.loss_sent, sum.loss_received), (Some(0.5), None));
+        let slipped = Duration::from_millis(20);
+        let sum = Stats { audio_slipped: slipped, ..one } + Stats { audio_slipped: slipped, ..one };
+        assert_eq!((sum.audio_slipped, sum.jitter_received), (slipped * 2, None));
+    }
 
     #[test]
     fn the_figures_of_two_endpoints_add_up() {

@@ -2,30 +2,27 @@
 //! without a thread and without waiting. An application has a better one.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::str;
 
-use smallrtc::signaling::BODY_LEN_MAX;
+use smallrtc::signaling::{BODY_LEN_MAX, Request, Response};
 
 /// A request's head, in bytes. Browsers send less than one KiB.
 const HEAD_LEN_MAX: usize = 8 * 1024;
 
-/// Method, path and body.
-pub(crate) type Request<'a> = (&'a str, &'a str, &'a [u8]);
-
-/// Status, content type and body.
-pub(crate) type Response = (u16, &'static str, String);
-
 /// One request and its answer, over a stream that does not block.
 pub(crate) struct Exchange<S> {
     stream: S,
+    client: IpAddr,
     request: Vec<u8>,
     response: Option<Vec<u8>>,
     written: usize,
 }
 
 impl<S: Read + Write> Exchange<S> {
-    pub(crate) fn new(stream: S) -> Exchange<S> {
-        Exchange { stream, request: Vec::new(), response: None, written: 0 }
+    pub(crate) fn new((stream, client): (S, SocketAddr)) -> Exchange<S> {
+        let client = client.ip();
+        Exchange { stream, client, request: Vec::new(), response: None, written: 0 }
     }
 
     /// Reads and writes until the stream would block; asks for the answer in between. False when
@@ -35,8 +32,12 @@ impl<S: Read + Write> Exchange<S> {
             let is_open = self.read();
             match parse(&self.request) {
                 Ok(None) => return is_open,
-                Ok(Some(request)) => self.response = Some(render(answer(request))),
-                Err(status) => self.response = Some(render((status, "text/plain", String::new()))),
+                Ok(Some(request)) => {
+                    self.response = Some(render(&answer(request.client(self.client))));
+                }
+                Err(status) => {
+                    self.response = Some(render(&Response::new(status, "text/plain", "")))
+                }
             }
         }
         self.write()
@@ -81,7 +82,8 @@ fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, u16> {
     let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(path)) = (words.next(), words.next()) else { return Err(400) };
     let mut len = 0;
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+    let fields = lines.filter_map(|line| line.split_once(':'));
+    for (name, value) in fields.clone() {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => len = value.trim().parse().map_err(|_| 400_u16)?,
             "transfer-encoding" => return Err(411),
@@ -92,23 +94,25 @@ fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, u16> {
         return Err(413);
     }
     let path = path.split('?').next().unwrap_or_default();
-    Ok(body.get(..len).map(|body| (method, path, body)))
+    let fields = fields.map(|(name, value)| (name, value.trim()));
+    Ok(body.get(..len).map(|body| Request::new(method, path, body).headers(fields)))
 }
 
-fn render((status, content_type, body): Response) -> Vec<u8> {
-    let len = body.len();
-    let text = format!(
-        "HTTP/1.1 {status} -\r\ncontent-type: {content_type}\r\ncontent-length: {len}\r\n\
-         connection: close\r\n\r\n{body}"
-    );
+fn render(response: &Response) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {} -\r\n", response.status);
+    for (name, value) in &response.headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    let (len, body) = (response.body.len(), &response.body);
+    text += &format!("Content-Length: {len}\r\nConnection: close\r\n\r\n{body}");
     text.into_bytes()
 }
 
 /// What is there to be accepted; `None` when nothing is now. What went wrong with one caller is
 /// that caller's.
-pub(crate) fn accepted<S, A>(result: io::Result<(S, A)>) -> Option<Option<S>> {
+pub(crate) fn accepted<S>(result: io::Result<(S, SocketAddr)>) -> Option<Option<(S, SocketAddr)>> {
     match result {
-        Ok((stream, _)) => Some(Some(stream)),
+        Ok(accepted) => Some(Some(accepted)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
         Err(_) => Some(None),
     }

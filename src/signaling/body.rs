@@ -6,7 +6,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{BODY_LEN_MAX, CANDIDATES_MAX, Refusal};
+use super::refusal::Refusal;
+use super::{BODY_LEN_MAX, CANDIDATES_MAX, START_BODY_LEN_MAX};
 use crate::{CandidateError, Offer, RemoteCandidate};
 
 /// POST: an offer.
@@ -23,6 +24,14 @@ pub(super) struct OfferBody {
 pub(super) struct PatchBody {
     pub(super) pc_id: String,
     pub(super) candidates: Vec<RemoteCandidate>,
+}
+
+/// POST `/start`.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct StartBody {
+    pub(super) default_ice_servers: bool,
+    /// `body`, as JSON text.
+    pub(super) body: Option<String>,
 }
 
 // The fields default to null, which every optional one may be as well.
@@ -54,6 +63,17 @@ struct RawCandidate {
     sdp_mline_index: Value,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawStart {
+    transport: Value,
+    #[serde(rename = "createDailyRoom")]
+    create_daily_room: Value,
+    #[serde(rename = "enableDefaultIceServers")]
+    default_ice_servers: Value,
+    body: Value,
+}
+
 /// What both have in common.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -83,7 +103,7 @@ impl OfferBody {
             other => return Err(invalid("restart_pc", kind_of(&other), "true or false")),
         };
         let pc_id = optional_text("pc_id", raw.pc_id)?;
-        let data = [raw.request_data, raw.request_data_camel].into_iter().find(|v| !v.is_null());
+        let data = first_that_says(raw.request_data, raw.request_data_camel);
         let offer = Offer::parse(sdp)?;
         Ok(OfferBody { offer, pc_id, restart_pc, request_data: data })
     }
@@ -106,6 +126,62 @@ impl PatchBody {
         let candidates = list.into_iter().enumerate().map(|(index, raw)| candidate(index, raw));
         Ok(PatchBody { pc_id, candidates: candidates.collect::<Result<_, _>>()? })
     }
+}
+
+impl StartBody {
+    /// Every field is optional, and what is no JSON at all is taken as no fields (`run.py`).
+    pub(super) fn read(body: &[u8]) -> Result<StartBody, Refusal> {
+        if body.len() > BODY_LEN_MAX {
+            return Err(Refusal::BODY_TOO_LARGE);
+        }
+        if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() {
+            return Ok(StartBody::default());
+        }
+        let raw: RawStart = json(body)?;
+        match raw.transport {
+            Value::Null if raw.create_daily_room == Value::Bool(true) => {
+                return Err(invalid("createDailyRoom", "true", "none: there is `webrtc` alone"));
+            }
+            Value::Null => {}
+            Value::String(name) if name == "webrtc" => {}
+            Value::String(name) => {
+                return Err(invalid("transport", &format!("`{}`", clip(&name)), "`webrtc`"));
+            }
+            other => return Err(invalid("transport", kind_of(&other), "`webrtc`")),
+        }
+        let default_ice_servers = match raw.default_ice_servers {
+            Value::Null => false,
+            Value::Bool(wanted) => wanted,
+            other => {
+                return Err(invalid("enableDefaultIceServers", kind_of(&other), "true or false"));
+            }
+        };
+        let body = Some(raw.body).filter(|body| !body.is_null()).map(|body| body.to_string());
+        if body.as_ref().is_some_and(|body| body.len() > START_BODY_LEN_MAX) {
+            return Err(Refusal::TooLarge { field: "body.body", limit: START_BODY_LEN_MAX });
+        }
+        Ok(StartBody { default_ice_servers, body })
+    }
+}
+
+/// Whether a value says as little as none: what counts as false in the original's language.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// The first that says something; of two that say nothing the first that is there.
+fn first_that_says(first: Value, second: Value) -> Option<Value> {
+    let both = [first, second];
+    let says = both.iter().position(|value| !says_nothing(value));
+    let index = says.or_else(|| both.iter().position(|value| !value.is_null()))?;
+    both.into_iter().nth(index)
 }
 
 /// The text of a candidate that cannot be taken.
@@ -135,7 +211,7 @@ fn candidate(index: usize, raw: Value) -> Result<RemoteCandidate, Refusal> {
 
 fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     if body.len() > BODY_LEN_MAX {
-        return Err(Refusal::TooLarge);
+        return Err(Refusal::BODY_TOO_LARGE);
     }
     let text = body.trim_ascii_start();
     // A list would be read as the fields in order.
@@ -215,6 +291,63 @@ mod tests {
     }
 
     #[test]
+    fn request_data_that_says_nothing_gives_way_to_what_says_something() {
+        let data = |fields| offer(fields).unwrap().request_data;
+        assert_eq!(data(r#","request_data":{},"requestData":[1]"#), Some(serde_json::json!([1])));
+        assert_eq!(data(r#","request_data":{},"requestData":0"#), Some(serde_json::json!({})));
+        assert_eq!(data(r#","requestData":{}"#), Some(serde_json::json!({})));
+        for empty in ["null", "false", "0", "0.0", "\"\"", "[]", "{}"] {
+            assert!(says_nothing(&serde_json::from_str(empty).unwrap()), "{empty}");
+        }
+        for full in ["true", "1", "\"x\"", "[0]", r#"{"a":null}"#] {
+            assert!(!says_nothing(&serde_json::from_str(full).unwrap()), "{full}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_start_is_optional_and_what_is_no_json_is_none() {
+        let none = StartBody::default();
+        for body in ["", "{}", "{", "garbage", r#"{"transport":null,"body":null,"x":1}"#] {
+            assert_eq!(StartBody::read(body.as_bytes()).unwrap(), none, "{body}");
+        }
+        let body = r#"{"transport":"webrtc","enableDefaultIceServers":true,"body":{"a": 1}}"#;
+        let read = StartBody::read(body.as_bytes()).unwrap();
+        assert_eq!((read.default_ice_servers, read.body.as_deref()), (true, Some(r#"{"a":1}"#)));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_start_is_named() {
+        for (body, detail) in [
+            ("[]", "body: not an object"),
+            ("null", "body: not an object"),
+            (r#"{"transport":"daily"}"#, "transport: `daily` (expected `webrtc`)"),
+            (r#"{"transport":7}"#, "transport: a number (expected `webrtc`)"),
+            (r#"{"createDailyRoom":true}"#, "createDailyRoom: true"),
+            (r#"{"enableDefaultIceServers":1}"#, "enableDefaultIceServers: a number"),
+        ] {
+            match StartBody::read(body.as_bytes()) {
+                Err(Refusal::Invalid(text)) => assert!(text.starts_with(detail), "{body}: {text}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_start_at_the_limit_is_kept_and_one_byte_more_is_not() {
+        let read = |len: usize| {
+            let body = format!(r#"{{"body":"{}"}}"#, "y".repeat(len - 2));
+            StartBody::read(body.as_bytes())
+        };
+        let kept = read(START_BODY_LEN_MAX).unwrap().body.unwrap();
+        assert_eq!(kept.len(), START_BODY_LEN_MAX);
+        let limit = START_BODY_LEN_MAX;
+        let refused = Refusal::TooLarge { field: "body.body", limit };
+        assert_eq!(read(START_BODY_LEN_MAX + 1).unwrap_err(), refused);
+        let long = " ".repeat(BODY_LEN_MAX + 1);
+        assert_eq!(StartBody::read(long.as_bytes()).unwrap_err(), Refusal::BODY_TOO_LARGE);
+    }
+
+    #[test]
     fn null_and_unknown_fields_are_as_none() {
         let body = offer(r#","pc_id":null,"restart_pc":null,"requestData":null,"x":{"y":[]}"#);
         let body = body.unwrap();
@@ -245,7 +378,7 @@ mod tests {
         let empty = format!(r#"{{"sdp":{},"type":"offer"{}}}"#, Value::from(SDP), filler(0));
         let room = BODY_LEN_MAX - empty.len();
         assert!(offer(&filler(room)).is_ok());
-        assert_eq!(offer(&filler(room + 1)).unwrap_err(), Refusal::TooLarge);
+        assert_eq!(offer(&filler(room + 1)).unwrap_err(), Refusal::BODY_TOO_LARGE);
     }
 
     #[test]

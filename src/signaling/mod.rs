@@ -1,14 +1,20 @@
 //! The SmallWebRTC requests and answers.
 //!
-//! Clients that speak Pipecat's protocol make and steer a call with two HTTP requests (its
-//! `request_handler.py`). This module turns them into calls of an [`Endpoint`], without any HTTP:
-//! bytes come in, a status and JSON go out, and whoever owns the server moves them.
+//! Clients that speak Pipecat's protocol make and steer a call with a few HTTP requests (its
+//! `request_handler.py` and `run.py`). This module turns them into calls of an [`Endpoint`], without
+//! any HTTP: what matters of a request comes in, a status, headers and a body go out, and whoever
+//! owns the server moves them. It opens no socket, reads no clock and draws no randomness but from
+//! its seed.
 //!
-//! | | `POST /api/offer` | `PATCH /api/offer` |
-//! | --- | --- | --- |
-//! | must have | `sdp`, `type` | `pc_id`, `candidates`, of each `candidate` |
-//! | may have | `pc_id`, `restart_pc`, `request_data`, `requestData` | `sdp_mid` and its like |
-//! | answer | 200 `sdp`, `type`, `pc_id` | 200 `{"status":"success"}` |
+//! | request | body: must have | may have | answer |
+//! | --- | --- | --- | --- |
+//! | `POST /start` | | `transport`, `enableDefaultIceServers`, `body` | 200 `sessionId`, `iceConfig` |
+//! | `POST /api/offer` | `sdp`, `type` | `pc_id`, `restart_pc`, `request_data`, `requestData` | 200 `sdp`, `type`, `pc_id` |
+//! | `PATCH /api/offer` | `pc_id`, `candidates`, of each `candidate` | `sdp_mid` and its like | 200 `{"status":"success"}` |
+//! | both under `/sessions/{sessionId}` | the same | the same | the same |
+//! | anything else under `/sessions/{sessionId}/` | | | 200 without a body |
+//! | `GET /status` | | | 200 `status`, `transports` |
+//! | `OPTIONS` | | | 200: see [`Options::allowed_origins`] |
 //!
 //! | `pc_id` of an offer | `restart_pc` | what happens |
 //! | --- | --- | --- |
@@ -16,42 +22,77 @@
 //! | of a call | no | a re-offer: the same session, the same `pc_id` |
 //! | of a call | yes | a new session and `pc_id`; the old one is closed as replaced |
 //!
-//! Unknown fields are ignored. A request that is refused changes nothing: 400 with the field named,
-//! 404 for a path or `pc_id` that is not there, 405, 413, and 503 at a limit. The body is always
-//! JSON, and an error's is `{"detail":"..."}` as the original's.
+//! In [`Mode::Single`] the first line holds only while there is no call; beside one it is 400 with
+//! the original's text.
+//!
+//! Unknown fields are ignored; candidates for TCP and names of mDNS are taken and not tried. A
+//! request that is refused changes nothing: 400 with the field named, 404 for a path, `pc_id` or
+//! session that is not there, 405, 413, 429 to a client that asks too often, and 503 at a limit and
+//! while the server is about to end; the last two with `Retry-After`. An error's body is
+//! `{"detail":"..."}` as the original's, but for an unknown session, which gets the original's text.
+//! Where the original answers every mistake under `/sessions` as `Invalid WebRTC request`, the
+//! answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].
 //!
 //! The protocol has no trickle towards the client, so an answer must hold all our candidates. While
-//! they are being gathered an offer waits: [`Reply::Later`].
+//! they are being gathered an offer waits: [`Reply::Later`]. Candidates for a call that is not there
+//! (yet) are not kept: clients send them after the answer.
 //!
-//! A name carries the shard of its endpoint, so that whoever has several endpoints finds the one
-//! that a request is for without a table: [`named_call`].
+//! The names of calls and of sessions carry the shard of their endpoint, so that whoever has several
+//! endpoints finds the one that a request is for without a table: [`named_call`].
 //!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
 //! | body | [`BODY_LEN_MAX`] | 413 |
 //! | candidates of one request | [`CANDIDATES_MAX`] | 400 |
-//! | offers that wait, or whose response does | [`WAITING_MAX`], [`GATHERING_TIMEOUT`] | 503 |
+//! | requests of one client | [`Options::rate_limit`] | 429 |
+//! | clients whose requests are counted | [`RATE_CLIENTS_MAX`] | who used least is forgotten |
+//! | sessions of `/start` that wait | [`Options::starts_max`], [`Options::start_timeout`] | 503; forgotten |
+//! | `body` of `/start` | [`START_BODY_LEN_MAX`] | 413 |
+//! | offers that wait, or whose response does | [`WAITING_MAX`], [`GATHERING_TIMEOUT`] | 503; answered |
 //! | names, calls not yet polled | one for each session | none is needed |
 
 mod body;
+mod cors;
+mod exchange;
+mod limiter;
 mod names;
+mod options;
+mod refusal;
+mod starts;
+mod stats;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::entropy::Entropy;
-use crate::{Answer, CandidateError, Endpoint, NegotiateError, Seed, SessionId};
+use crate::{Answer, CandidateError, ConnectionState, Endpoint, NegotiateError, Seed, SessionId};
 
-use body::{OfferBody, PatchBody};
+pub use exchange::{Call, NamedCall, Reply, Request, RequestBuf, Response, Token};
+pub use limiter::CLIENTS_MAX as RATE_CLIENTS_MAX;
+pub use options::{
+    ICE_SERVERS_MAX, ICE_URL_LEN_MAX, ICE_URLS_MAX, IceServer, IceServerError, Mode, Options,
+    Origins, RateLimit,
+};
+pub use stats::SignalingStats;
+
+use body::{OfferBody, PatchBody, StartBody};
+use limiter::Limiter;
 use names::Names;
+use refusal::Refusal;
+use starts::Starts;
 
 /// The longest body in bytes: an offer of [`Offer::LEN_MAX`](crate::Offer::LEN_MAX), every second
 /// byte escaped, or one with half as much `request_data`.
 pub const BODY_LEN_MAX: usize = 128 * 1024;
+
+/// The longest `body` of `/start`, in bytes of JSON, which is kept until its session's offer. 16
+/// KiB: a prompt of several pages.
+pub const START_BODY_LEN_MAX: usize = 16 * 1024;
 
 /// Candidates of one PATCH: as many as a session takes in all.
 pub const CANDIDATES_MAX: usize = 64;
@@ -63,90 +104,83 @@ pub const WAITING_MAX: usize = 64;
 /// 5 s: aioice's timeout for gathering (`ice.py`).
 pub const GATHERING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An HTTP request, as far as signalling needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// GET, POST, PATCH...
-    pub method: &'a str,
-    /// The path, without query.
-    pub path: &'a str,
-    /// The body.
-    pub body: &'a [u8],
-}
-
-/// An HTTP response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Response {
-    /// 200, 400...
-    pub status: u16,
-    /// Headers beside `Content-Type: application/json` and `Content-Length`.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON text.
-    pub body: String,
-}
-
-/// Names an answer that is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(pub u64);
-
-/// What became of a request.
+/// Whether signalling answers this path, whatever the method; for a server that has others as well.
 #[must_use]
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reply {
-    /// The response.
-    Now(Response),
-    /// It comes out of `poll_response` with this token: candidates are still being gathered.
-    Later(Token),
+pub fn handles(path: &str) -> bool {
+    Target::of(path) != Target::Other
 }
 
-/// A session that a request made: somebody has to serve it.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Call {
-    /// The session.
-    pub id: SessionId,
-    /// Its name in requests.
-    pub pc_id: String,
-    /// What the client sent along for the application (`request_data`, `requestData`).
-    pub request_data: Option<Value>,
-    /// The session whose place it took (`restart_pc`): the same caller goes on.
-    pub replaces: Option<SessionId>,
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target<'a> {
+    Offer,
+    Start,
+    Status,
+    /// `/sessions/{id}/...api/offer`.
+    SessionOffer(&'a str),
+    /// Another path under a session.
+    Session(&'a str),
+    Other,
 }
 
-/// The call that a request speaks of, as far as the request tells: nothing of it is verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NamedCall {
-    /// The `pc_id`, of the shape in which [`Signaling`] gives them.
-    pub pc_id: String,
-    /// The shard that it leads to (`Config::place`), below 4096; not always one that there is.
-    pub shard: u16,
+impl Target<'_> {
+    fn of(path: &str) -> Target<'_> {
+        match path {
+            "/api/offer" => Target::Offer,
+            "/start" => Target::Start,
+            "/status" => Target::Status,
+            _ => match path.strip_prefix("/sessions/").and_then(|rest| rest.split_once('/')) {
+                // `path.endswith("api/offer")` in the original.
+                Some((id, rest)) if rest.ends_with("api/offer") => Target::SessionOffer(id),
+                Some((id, _)) => Target::Session(id),
+                None => Target::Other,
+            },
+        }
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Target::Offer | Target::SessionOffer(_) => "POST, PATCH, OPTIONS",
+            Target::Start => "POST, OPTIONS",
+            Target::Status => "GET, HEAD, OPTIONS",
+            Target::Session(_) => "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+            Target::Other => "OPTIONS",
+        }
+    }
 }
 
-/// Reads from a request which call it speaks of, for whoever has several endpoints and looks for
-/// the one to hand it to. The method decides nothing, nor does the path, because every request
-/// that names a call names it in its body.
+/// Reads from a request which call or session it speaks of, for whoever has several endpoints and
+/// looks for the one to hand it to. Under `/sessions/` that is the session, whose calls are with it;
+/// else it is the call that the body names. The method decides nothing.
 ///
 /// `None` when it names none, when the name has another shape than those of [`Signaling`], and
 /// when the body cannot be read: any endpoint refuses it then, or makes a new call of it.
 ///
-/// The client may have made the name up. Ask the endpoint's [`Signaling::session_of`] before an
-/// offer is left to it, or clients choose the shard of their calls, and fill it:
+/// The client may have made the name up. Ask the endpoint's [`Signaling::knows`] before an offer is
+/// left to it, or clients choose the shard of their calls, and fill it:
 ///
 /// ```
 /// use smallrtc::signaling::{Request, named_call};
 ///
 /// let body = br#"{"pc_id":"SmallWebRTCConnection#8-00200112233445566778899aabbccdde"}"#;
-/// let named = named_call(Request { method: "PATCH", path: "/api/offer", body }).unwrap();
+/// let named = named_call(Request::new("PATCH", "/api/offer", body)).unwrap();
 /// assert_eq!(named.shard, 2);
+/// let path = "/sessions/00312233-4455-4677-8899-aabbccddeeff/api/offer";
+/// assert_eq!(named_call(Request::new("POST", path, b"")).unwrap().shard, 3);
 /// ```
 #[must_use]
 pub fn named_call(request: Request<'_>) -> Option<NamedCall> {
-    let pc_id = body::name_in(request.body)?;
-    let shard = names::shard_of(&pc_id)?;
-    Some(NamedCall { pc_id, shard })
+    match Target::of(request.path) {
+        Target::SessionOffer(id) | Target::Session(id) => {
+            let shard = names::shard_of_start(id)?;
+            Some(NamedCall { name: id.to_owned(), shard })
+        }
+        _ => {
+            let name = body::name_in(request.body)?;
+            let shard = names::shard_of(&name)?;
+            Some(NamedCall { name, shard })
+        }
+    }
 }
 
 /// The SmallWebRTC requests over an endpoint.
@@ -162,20 +196,25 @@ pub fn named_call(request: Request<'_>) -> Option<NamedCall> {
 /// let now = Instant::now();
 /// let mut endpoint = Endpoint::new(Config::new().shared(), Seed::from_number(1), now);
 /// let mut signaling = Signaling::new(Seed::from_number(2));
-/// let request = Request { method: "POST", path: "/api/offer", body: br#"{"type":"offer"}"# };
+/// let request = Request::new("POST", "/api/offer", br#"{"type":"offer"}"#);
 /// let Reply::Now(response) = signaling.handle(&mut endpoint, request, now) else { panic!() };
 /// assert_eq!(response.status, 400);
 /// assert_eq!(response.body, r#"{"detail":"sdp: missing (expected a WebRTC offer)"}"#);
 /// ```
 #[derive(Debug)]
 pub struct Signaling {
+    options: Arc<Options>,
     names: Names,
+    starts: Starts,
+    limiter: Limiter,
     is_gathering: bool,
+    is_draining: bool,
     waiting: VecDeque<Waiting>,
     responses: VecDeque<(Token, Response)>,
     calls: VecDeque<Call>,
     next_token: u64,
     last_now: Option<Instant>,
+    stats: SignalingStats,
 }
 
 /// An offer that waits for our candidates.
@@ -184,36 +223,59 @@ struct Waiting {
     token: Token,
     /// As it came, because what is read from it may take many times the room; it is read again.
     body: Vec<u8>,
+    /// The session of `/start` by which it came.
+    start: Option<String>,
+    origin: Option<String>,
     deadline: Instant,
 }
 
 impl Signaling {
-    /// A signalling without calls. The names that it gives are drawn from the seed; who can guess
-    /// them can disturb the calls.
+    /// A signalling without calls, with the default [`Options`]. The names that it gives are drawn
+    /// from the seed; who can guess them can disturb the calls.
     #[must_use]
     pub fn new(seed: Seed) -> Signaling {
+        Signaling::with_options(seed, Options::new().shared())
+    }
+
+    /// As [`Signaling::new`], with these options.
+    #[must_use]
+    pub fn with_options(seed: Seed, options: Arc<Options>) -> Signaling {
         Signaling {
+            limiter: Limiter::new(options.rate_limit),
+            options,
             names: Names::new(Entropy::new(&seed)),
+            starts: Starts::default(),
             is_gathering: false,
+            is_draining: false,
             waiting: VecDeque::new(),
             responses: VecDeque::new(),
             calls: VecDeque::new(),
             next_token: 0,
             last_now: None,
+            stats: SignalingStats::default(),
         }
+    }
+
+    /// Takes other options. What was counted for the rate limit is forgotten; sessions of `/start`
+    /// stay.
+    pub fn set_options(&mut self, options: Arc<Options>) {
+        self.limiter = Limiter::new(options.rate_limit);
+        self.options = options;
     }
 
     /// Handles a request. A session that it made comes out of [`Signaling::poll_call`] before the
     /// client has the answer.
     pub fn handle(&mut self, endpoint: &mut Endpoint, request: Request<'_>, now: Instant) -> Reply {
-        self.tick(endpoint, now);
-        let handled = match (request.path, request.method) {
-            ("/api/offer", "POST") => return self.offer(endpoint, request.body, now),
-            ("/api/offer", "PATCH") => self.patch(endpoint, request.body, now),
-            ("/api/offer", _) => Err(Refusal::Method { allow: "POST, PATCH" }),
-            _ => Err(Refusal::NotFound("Not Found")),
-        };
-        Reply::Now(handled.unwrap_or_else(Refusal::into_response))
+        let now = self.tick(endpoint, now);
+        self.stats.requests += 1;
+        match self.route(endpoint, &request, now) {
+            Ok(Reply::Later(token)) => Reply::Later(token),
+            Ok(Reply::Now(response)) => Reply::Now(self.share(response, request.origin)),
+            Err(refusal) => {
+                let response = self.refuse(refusal);
+                Reply::Now(self.share(response, request.origin))
+            }
+        }
     }
 
     /// Says whether our candidates are still being gathered: offers wait meanwhile. Without such
@@ -223,20 +285,37 @@ impl Signaling {
         self.tick(endpoint, now);
     }
 
+    /// Says whether the server is about to end: while it is, new calls and sessions are refused as
+    /// 503. Calls that there are go on: they can renegotiate, trickle, and be replaced.
+    pub fn set_draining(&mut self, draining: bool) {
+        self.is_draining = draining;
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
     /// Must be told of each `Event::Closed`, so that its pc_id is freed.
     pub fn session_closed(&mut self, id: SessionId) {
         self.names.free(id);
+        self.starts.leave(id);
         self.calls.retain(|call| call.id != id);
     }
 
     /// The client does not wait for this answer any more. Its offer is dropped if it still waits;
     /// if it was answered already, the session ends by itself.
     pub fn cancel(&mut self, token: Token) {
+        let before = self.waiting.len() + self.responses.len();
         self.waiting.retain(|waiting| waiting.token != token);
         self.responses.retain(|(of, _)| *of != token);
+        let after = self.waiting.len() + self.responses.len();
+        self.stats.waits_cancelled += (before - after) as u64;
     }
 
-    /// Serves the offers that waited for candidates and have them now, or have waited too long.
+    /// Serves the offers that waited for candidates and have them now, or have waited too long, and
+    /// forgets the sessions of `/start` whose time is over.
     pub fn handle_timeout(&mut self, endpoint: &mut Endpoint, now: Instant) {
         self.tick(endpoint, now);
     }
@@ -259,7 +338,8 @@ impl Signaling {
         if !(self.responses.is_empty() && self.calls.is_empty()) {
             return self.last_now;
         }
-        self.waiting.front().map(|waiting| waiting.deadline)
+        let offer = self.waiting.front().map(|waiting| waiting.deadline);
+        [offer, self.starts.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The session that a client calls so.
@@ -274,63 +354,241 @@ impl Signaling {
         self.names.name_of(id)
     }
 
-    fn offer(&mut self, endpoint: &mut Endpoint, body: &[u8], now: Instant) -> Reply {
-        match OfferBody::read(body) {
-            Err(refusal) => Reply::Now(refusal.into_response()),
-            Ok(_) if self.must_wait(endpoint) => self.wait(body, now),
-            Ok(read) => Reply::Now(self.answer(endpoint, read, now)),
+    /// Whether a call or a session of `/start` has this name: see [`named_call`].
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.session_of(name).is_some() || self.starts.has(name)
+    }
+
+    /// How many sessions of `/start` wait for their offer: calls that are likely to come here.
+    #[must_use]
+    pub fn promised(&self) -> usize {
+        self.starts.waiting()
+    }
+
+    /// What was counted since it was made, and what there is now.
+    #[must_use]
+    pub fn stats(&self) -> SignalingStats {
+        SignalingStats {
+            clients: self.limiter.len() as u64,
+            clients_evicted: self.limiter.evicted(),
+            starts_waiting: self.starts.waiting() as u64,
+            offers_waiting: (self.waiting.len() + self.responses.len()) as u64,
+            ..self.stats
         }
+    }
+
+    fn route(
+        &mut self,
+        endpoint: &mut Endpoint,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Result<Reply, Refusal> {
+        let target = Target::of(request.path);
+        if request.method == "OPTIONS" {
+            return self.options_of(target, request).map(Reply::Now);
+        }
+        if let (Some(client), "POST" | "PATCH") = (request.client, request.method) {
+            self.limiter.admit(client, now).map_err(Refusal::Rate)?;
+        }
+        let start = match target {
+            Target::SessionOffer(id) | Target::Session(id) if !self.starts.has(id) => {
+                return Err(Refusal::UnknownStart);
+            }
+            Target::SessionOffer(id) => Some(id),
+            _ => None,
+        };
+        match (target, request.method) {
+            (Target::Offer | Target::SessionOffer(_), "POST") => {
+                self.offer(endpoint, request, start, now)
+            }
+            (Target::Offer | Target::SessionOffer(_), "PATCH") => {
+                self.patch(endpoint, request.body, now).map(Reply::Now)
+            }
+            (Target::Start, "POST") => self.start(endpoint, request.body, now).map(Reply::Now),
+            (Target::Status, "GET" | "HEAD") => Ok(Reply::Now(self.status())),
+            // What a bot's own routes would be in the original: nothing is there.
+            (
+                Target::SessionOffer(_) | Target::Session(_),
+                "GET" | "POST" | "PUT" | "PATCH" | "DELETE",
+            ) => Ok(Reply::Now(Response::empty(200))),
+            (Target::Other, _) => Err(Refusal::Path),
+            _ => Err(Refusal::Method { allow: target.methods() }),
+        }
+    }
+
+    fn options_of(
+        &mut self,
+        target: Target<'_>,
+        request: &Request<'_>,
+    ) -> Result<Response, Refusal> {
+        if request.requested_method.is_some() {
+            let response = self.options.preflight(request).ok_or(Refusal::Origin)?;
+            self.stats.preflights += 1;
+            return Ok(response);
+        }
+        if target == Target::Other {
+            return Err(Refusal::Path);
+        }
+        let mut response = Response::empty(200);
+        response.headers.push(("Allow", target.methods().to_owned()));
+        Ok(response)
+    }
+
+    fn status(&self) -> Response {
+        let status = if self.is_draining { "draining" } else { "ready" };
+        Response::json(200, &json!({ "status": status, "transports": ["webrtc"] }))
+    }
+
+    fn start(
+        &mut self,
+        endpoint: &Endpoint,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<Response, Refusal> {
+        let StartBody { default_ice_servers, body } = StartBody::read(body)?;
+        if self.is_draining {
+            return Err(Refusal::Draining);
+        }
+        if self.starts.waiting() >= self.options.starts_max {
+            return Err(Refusal::Starts(self.options.starts_max));
+        }
+        let (_, shard) = endpoint.place();
+        let id = self.names.give_start(shard);
+        let mut answer = json!({ "sessionId": id });
+        let servers = match &self.options.ice_servers {
+            none if none.is_empty() && default_ice_servers => vec![IceServer::default_stun()],
+            configured => configured.clone(),
+        };
+        if !servers.is_empty() {
+            answer["iceConfig"] = json!({ "iceServers": servers });
+        }
+        self.starts.insert(id, body, now + self.options.start_timeout);
+        self.stats.starts += 1;
+        Ok(Response::json(200, &answer))
+    }
+
+    fn offer(
+        &mut self,
+        endpoint: &mut Endpoint,
+        request: &Request<'_>,
+        start: Option<&str>,
+        now: Instant,
+    ) -> Result<Reply, Refusal> {
+        let read = OfferBody::read(request.body)?;
+        if self.must_wait(endpoint) {
+            return self.wait(request, start, now).map(Reply::Later);
+        }
+        self.answer(endpoint, read, start, now).map(Reply::Now)
     }
 
     fn must_wait(&self, endpoint: &Endpoint) -> bool {
         self.is_gathering || endpoint.local_candidates().is_empty()
     }
 
-    fn wait(&mut self, body: &[u8], now: Instant) -> Reply {
+    fn wait(
+        &mut self,
+        request: &Request<'_>,
+        start: Option<&str>,
+        now: Instant,
+    ) -> Result<Token, Refusal> {
         if self.waiting.len() + self.responses.len() >= WAITING_MAX {
-            let detail = format!("{WAITING_MAX} offers wait, which is the limit");
-            return Reply::Now(Refusal::Unavailable(detail).into_response());
+            return Err(Refusal::Waiting);
         }
         let token = Token(self.next_token);
         self.next_token += 1;
+        self.stats.waits += 1;
         let deadline = now + GATHERING_TIMEOUT;
-        self.waiting.push_back(Waiting { token, body: body.to_vec(), deadline });
-        Reply::Later(token)
+        let (body, start) = (request.body.to_vec(), start.map(str::to_owned));
+        // One that is too long is not repeated, and need not be kept.
+        let origin = request.origin.filter(|origin| origin.len() <= cors::ORIGIN_LEN_MAX);
+        let origin = origin.map(str::to_owned);
+        self.waiting.push_back(Waiting { token, body, start, origin, deadline });
+        Ok(token)
     }
 
-    /// Offers wait equally long, so the first is the next whose time is over.
-    fn tick(&mut self, endpoint: &mut Endpoint, now: Instant) {
+    /// Lets time pass, and tells what time it is: it never goes back.
+    fn tick(&mut self, endpoint: &mut Endpoint, now: Instant) -> Instant {
         let now = self.last_now.map_or(now, |last| last.max(now));
         self.last_now = Some(now);
+        self.stats.starts_expired += self.starts.expire(now);
+        // Offers wait equally long, so the first is the next whose time is over.
         while let Some(first) = self.waiting.front() {
-            if self.must_wait(endpoint) && now < first.deadline {
-                return;
+            let is_late = self.must_wait(endpoint);
+            if is_late && now < first.deadline {
+                break;
             }
-            let Some(Waiting { token, body, .. }) = self.waiting.pop_front() else { return };
-            let response = match OfferBody::read(&body) {
-                Ok(read) => self.answer(endpoint, read, now),
-                Err(refusal) => refusal.into_response(),
+            let Some(Waiting { token, body, start, origin, .. }) = self.waiting.pop_front() else {
+                break;
             };
+            self.stats.waits_timed_out += u64::from(is_late);
+            let response = match self.answer_late(endpoint, &body, start.as_deref(), now) {
+                Ok(response) => response,
+                Err(refusal) => self.refuse(refusal),
+            };
+            let response = self.share(response, origin.as_deref());
             self.responses.push_back((token, response));
         }
+        now
     }
 
-    fn answer(&mut self, endpoint: &mut Endpoint, body: OfferBody, now: Instant) -> Response {
-        let answered = match self.named(endpoint, &body) {
-            Some(id) if !body.restart_pc => match self.reoffer(endpoint, id, &body, now) {
-                // It is about to end: what the client wants is a call.
-                Err(NegotiateError::Closed) => self.call(endpoint, body, None, now),
-                other => other,
-            },
-            old => self.call(endpoint, body, old, now),
-        };
-        match answered {
-            Ok((pc_id, answer)) => {
-                let sdp = answer.sdp();
-                Response::ok(&json!({ "sdp": sdp, "type": "answer", "pc_id": pc_id }))
-            }
-            Err(error) => Refusal::from(error).into_response(),
+    fn answer_late(
+        &mut self,
+        endpoint: &mut Endpoint,
+        body: &[u8],
+        start: Option<&str>,
+        now: Instant,
+    ) -> Result<Response, Refusal> {
+        let read = OfferBody::read(body)?;
+        if start.is_some_and(|id| !self.starts.has(id)) {
+            return Err(Refusal::UnknownStart);
         }
+        self.answer(endpoint, read, start, now)
+    }
+
+    fn answer(
+        &mut self,
+        endpoint: &mut Endpoint,
+        body: OfferBody,
+        start: Option<&str>,
+        now: Instant,
+    ) -> Result<Response, Refusal> {
+        let mut replaces = self.named(endpoint, &body);
+        if let Some(id) = replaces.take_if(|_| !body.restart_pc) {
+            match self.reoffer(endpoint, id, &body, now) {
+                // It is about to end: what the client wants is a call.
+                Err(NegotiateError::Closed) => {}
+                Err(error) => return Err(error.into()),
+                Ok((pc_id, answer)) => {
+                    self.stats.renegotiations += 1;
+                    return Ok(answered(&pc_id, &answer));
+                }
+            }
+        }
+        if replaces.is_none() {
+            self.admit(endpoint, body.pc_id.as_deref())?;
+        }
+        let (pc_id, answer) = self.call(endpoint, body, replaces, start, now)?;
+        Ok(answered(&pc_id, &answer))
+    }
+
+    /// Whether one more call may come beside those that there are, as far as the endpoint does not
+    /// decide that.
+    fn admit(&self, endpoint: &mut Endpoint, pc_id: Option<&str>) -> Result<(), Refusal> {
+        if self.is_draining {
+            return Err(Refusal::Draining);
+        }
+        let mut is_there = |id: &SessionId| {
+            let session = endpoint.session(*id);
+            session.is_some_and(|session| session.state() != ConnectionState::Closed)
+        };
+        if self.options.is_single() && self.names.sessions().iter().any(&mut is_there) {
+            return Err(Refusal::Single(match pc_id {
+                Some(_) => "PC ID mismatch with existing connection",
+                None => "Cannot create new connection with existing connection active",
+            }));
+        }
+        Ok(())
     }
 
     /// The session that an offer is about, if it is still there.
@@ -357,20 +615,30 @@ impl Signaling {
         endpoint: &mut Endpoint,
         body: OfferBody,
         replaces: Option<SessionId>,
+        start: Option<&str>,
         now: Instant,
     ) -> Result<(String, Answer), NegotiateError> {
         let (id, answer) = match replaces {
             Some(old) => endpoint.replace(old, &body.offer, now)?,
             None => endpoint.accept(&body.offer, now)?,
         };
+        // The caller goes on by the session by which it came, which ends with its last call.
+        let session_id = start.or_else(|| self.starts.of_call(replaces?)).map(str::to_owned);
+        let kept = session_id.as_deref().and_then(|start| self.starts.body_of(start));
+        if let Some(start) = &session_id {
+            self.starts.join(start, id);
+        }
         if let Some(old) = replaces {
             self.session_closed(old);
+            self.stats.calls_replaced += 1;
         }
         self.sweep(endpoint);
         let (_, shard) = endpoint.place();
         let pc_id = self.names.give(id, shard);
-        let request_data = body.request_data;
-        self.calls.push_back(Call { id, pc_id: pc_id.clone(), request_data, replaces });
+        let said = |data: &Value| !body::says_nothing(data) || kept.is_none();
+        let request_data = body.request_data.filter(said).or(kept);
+        self.calls.push_back(Call { id, pc_id: pc_id.clone(), request_data, session_id, replaces });
+        self.stats.calls += 1;
         Ok((pc_id, answer))
     }
 
@@ -393,75 +661,32 @@ impl Signaling {
         now: Instant,
     ) -> Result<Response, Refusal> {
         let PatchBody { pc_id, candidates } = PatchBody::read(body)?;
-        let unknown = || Refusal::NotFound("Peer connection not found");
-        let id = self.names.session_of(&pc_id).ok_or_else(unknown)?;
-        let mut session = endpoint.session(id).ok_or_else(unknown)?;
+        let id = self.names.session_of(&pc_id).ok_or(Refusal::UnknownCall)?;
+        let mut session = endpoint.session(id).ok_or(Refusal::UnknownCall)?;
         for (index, candidate) in candidates.iter().enumerate() {
             match session.add_remote_candidate(candidate, now) {
                 Ok(()) => {}
-                Err(CandidateError::Closed) => return Err(unknown()),
+                Err(CandidateError::Closed) => return Err(Refusal::UnknownCall),
                 // Those before it stay: they are as good as any.
                 Err(error) => return Err(body::bad_candidate(index, &error)),
             }
         }
-        Ok(Response::ok(&json!({ "status": "success" })))
+        self.stats.trickles += 1;
+        Ok(Response::json(200, &json!({ "status": "success" })))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Response {
+        refusal.count(&mut self.stats);
+        refusal.into_response()
+    }
+
+    /// Lets a page from that origin read the response, if it may.
+    fn share(&self, mut response: Response, origin: Option<&str>) -> Response {
+        response.headers.extend(self.options.cors(origin));
+        response
     }
 }
 
-impl Response {
-    /// 503, with why in the form of every error: for whoever cannot pass a request on.
-    #[must_use]
-    pub fn unavailable(detail: &str) -> Response {
-        Refusal::Unavailable(detail.to_owned()).into_response()
-    }
-
-    fn ok(body: &Value) -> Response {
-        Response { status: 200, headers: Vec::new(), body: body.to_string() }
-    }
-}
-
-/// Why a request was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// The text begins with the field.
-    Invalid(String),
-    NotFound(&'static str),
-    Method {
-        allow: &'static str,
-    },
-    TooLarge,
-    Unavailable(String),
-}
-
-impl Refusal {
-    fn into_response(self) -> Response {
-        let mut headers = Vec::new();
-        let (status, detail) = match self {
-            Refusal::Invalid(detail) => (400, detail),
-            Refusal::NotFound(detail) => (404, detail.to_owned()),
-            Refusal::Method { allow } => {
-                // RFC 9110 section 15.5.6: 405 must come with `Allow`.
-                headers.push(("Allow", allow.to_owned()));
-                (405, "Method Not Allowed".to_owned())
-            }
-            Refusal::TooLarge => (413, format!("body: the limit is {BODY_LEN_MAX} bytes")),
-            Refusal::Unavailable(detail) => (503, detail),
-        };
-        tracing::debug!(status, detail, "request refused");
-        Response { status, headers, body: json!({ "detail": detail }).to_string() }
-    }
-}
-
-impl From<NegotiateError> for Refusal {
-    fn from(error: NegotiateError) -> Refusal {
-        match error {
-            NegotiateError::Full { .. }
-            | NegotiateError::NoLocalCandidate
-            | NegotiateError::Closed => Refusal::Unavailable(error.to_string()),
-            NegotiateError::InvalidSdp { .. }
-            | NegotiateError::TooLarge { .. }
-            | NegotiateError::NoUsableMedia
-            | NegotiateError::Incompatible { .. } => Refusal::Invalid(error.to_string()),
-        }
-    }
+fn answered(pc_id: &str, answer: &Answer) -> Response {
+    Response::json(200, &json!({ "sdp": answer.sdp(), "type": "answer", "pc_id": pc_id }))
 }

@@ -29,6 +29,25 @@ pub(super) fn shard_of(name: &str) -> Option<u16> {
     u16::from_str_radix(&hex[..SHARD_HEX_LEN], 16).ok()
 }
 
+/// The lengths of the parts of a session's id, in hex digits (RFC 9562 section 4).
+const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// The shard that a session's id of this shape leads to, with as little meaning as that of a name.
+pub(super) fn shard_of_start(id: &str) -> Option<u16> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let mut parts = id.split('-');
+    for len in UUID_PARTS {
+        let part = parts.next()?;
+        if part.len() != len || !part.bytes().all(is_hex) {
+            return None;
+        }
+    }
+    if parts.next().is_some() {
+        return None;
+    }
+    u16::from_str_radix(&id[..SHARD_HEX_LEN], 16).ok()
+}
+
 /// The `pc_id` of each session, both ways.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -60,6 +79,30 @@ impl Names {
         self.sessions.insert(name.clone(), id);
         self.names.insert(id, name.clone());
         name
+    }
+
+    /// A new id for a session of `/start`: a UUID of version 4 as in the original, whose first three
+    /// hex digits are the shard. Whoever knows it gets what was kept for its owner, so the other 110
+    /// bits are drawn from the secret stream.
+    pub(super) fn give_start(&mut self, shard: u16) -> String {
+        let mut secret = [0; 16];
+        self.entropy.fill_secret(&mut secret);
+        // Version 4 and variant 0b10 (RFC 9562 section 5.4).
+        secret[6] = secret[6] & 0x0f | 0x40;
+        secret[8] = secret[8] & 0x3f | 0x80;
+        let mut hex = format!("{shard:03x}");
+        for byte in secret {
+            write!(hex, "{byte:02x}").expect("writing to a string does not fail");
+        }
+        // In the place of the first digits drawn, so that version and variant stay where they are.
+        hex.replace_range(SHARD_HEX_LEN..2 * SHARD_HEX_LEN, "");
+        let mut rest = hex.as_str();
+        let parts = UUID_PARTS.map(|len| {
+            let (part, behind) = rest.split_at(len);
+            rest = behind;
+            part
+        });
+        parts.join("-")
     }
 
     pub(super) fn free(&mut self, id: SessionId) {
@@ -140,6 +183,40 @@ mod tests {
             format!("Connection#1-{hex}"),
         ] {
             assert_eq!(shard_of(&name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_session_is_a_random_uuid_that_tells_its_shard() {
+        let mut names = names();
+        for shard in [0, 1, 0xabc, 4095] {
+            let id = names.give_start(shard);
+            assert_eq!((id.len(), shard_of_start(&id)), (36, Some(shard)), "{id}");
+            assert_eq!(id.as_bytes()[14], b'4', "the version: {id}");
+            assert!(b"89ab".contains(&id.as_bytes()[19]), "the variant: {id}");
+        }
+        let [one, two] = [0, 1].map(|_| names.give_start(7));
+        assert_eq!(one[..3], two[..3]);
+        assert_ne!(one[3..], two[3..]);
+        let digits: String = one.chars().filter(|digit| *digit != '-').collect();
+        assert_eq!(digits.len(), 32);
+    }
+
+    #[test]
+    fn the_id_of_a_session_of_another_shape_leads_nowhere() {
+        let id = "00212233-4455-4677-8899-aabbccddeeff";
+        assert_eq!(shard_of_start(id), Some(2));
+        for other in [
+            String::new(),
+            id.to_uppercase(),
+            id.replace('-', ""),
+            format!("{id}-"),
+            format!("{id}0"),
+            format!("0{id}"),
+            id.replace("00212233", "+0212233"),
+            id.replace("00212233", "\u{e9}12233"),
+        ] {
+            assert_eq!(shard_of_start(&other), None, "{other}");
         }
     }
 

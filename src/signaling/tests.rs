@@ -1,7 +1,9 @@
 //! Requests over a whole endpoint on the scripted transport.
 
+mod sessions;
+
 use super::*;
-use crate::{CloseReason, Config, ConnectionState, Event, LocalCandidate, TransportId};
+use crate::{CloseReason, Config, Event, LocalCandidate, TransportId};
 
 const SDP: &str = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
     a=mid:0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
@@ -57,7 +59,10 @@ impl Rig {
     }
 
     fn reply(&mut self, method: &str, path: &str, body: &[u8]) -> Reply {
-        let request = Request { method, path, body };
+        self.handle(Request::new(method, path, body))
+    }
+
+    fn handle(&mut self, request: Request<'_>) -> Reply {
         self.signaling.handle(&mut self.endpoint, request, self.now)
     }
 
@@ -107,6 +112,7 @@ impl Rig {
         assert_eq!(self.endpoint.len(), 0);
         assert_eq!(self.signaling.names.len(), 0);
         assert!(self.signaling.calls.is_empty());
+        assert!(self.signaling.starts.is_empty());
         assert!(self.signaling.waiting.is_empty());
         assert!(self.signaling.responses.is_empty());
         assert_eq!(self.signaling.poll_timeout(), None);
@@ -361,7 +367,7 @@ fn every_refusal_names_its_reason_and_leaves_nothing_behind() {
 fn a_wrong_method_is_told_the_right_ones() {
     let mut rig = Rig::new();
     let Reply::Now(response) = rig.reply("GET", "/api/offer", b"") else { panic!("it waits") };
-    assert_eq!(response.headers, [("Allow", "POST, PATCH".to_owned())]);
+    assert_eq!(response.header("allow"), Some("POST, PATCH, OPTIONS"));
 }
 
 #[test]
@@ -511,24 +517,21 @@ fn a_request_tells_the_shard_of_the_call_that_it_names() {
     let mut rig = Rig::without_candidates(config);
     rig.endpoint.add_local_candidate(local());
     let pc_id = rig.call(&offer(""));
-    let expected = NamedCall { pc_id: pc_id.clone(), shard: 0xabc };
+    let expected = NamedCall { name: pc_id.clone(), shard: 0xabc };
     let again = named(&pc_id, true);
     for (method, path, body) in [
         ("POST", "/api/offer", again.as_str()),
-        ("POST", "/sessions/7/api/offer", &again),
+        ("POST", "/elsewhere", &again),
         ("PATCH", "/api/offer", &trickle(&pc_id, &[])),
     ] {
-        let request = Request { method, path, body: body.as_bytes() };
+        let request = Request::new(method, path, body.as_bytes());
         assert_eq!(named_call(request), Some(expected.clone()), "{method} {path}");
     }
 }
 
 #[test]
 fn a_request_that_names_no_call_of_our_shape_tells_no_shard() {
-    let told = |body: &str| {
-        let body = body.as_bytes();
-        named_call(Request { method: "POST", path: "/api/offer", body })
-    };
+    let told = |body: &str| named_call(Request::new("POST", "/api/offer", body.as_bytes()));
     let name = format!("SmallWebRTCConnection#0-{}", "0".repeat(32));
     assert!(told(&format!(r#"{{"pc_id":"{name}"}}"#)).is_some());
     for body in [

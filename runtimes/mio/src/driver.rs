@@ -127,7 +127,8 @@ impl<A: App> Driver<A> {
     ///
     /// # Errors
     /// What the operating system says of a socket, its address, the interfaces or its randomness.
-    /// `InvalidInput`: a number of shards that is not possible, or one whose ports do not fit.
+    /// `InvalidInput`: a number of shards that is not possible, one whose ports do not fit, or more
+    /// than one for a single call.
     pub fn bind_shards(
         config: Config,
         options: Options,
@@ -138,7 +139,11 @@ impl<A: App> Driver<A> {
         let ports = opened.sockets.into_iter().map(|own| own.into_iter().map(Port::new).collect());
         let ports: Vec<Vec<Port>> = ports.collect::<io::Result<_>>()?;
         let (seed, candidates) = (&opened.seed, &opened.candidates);
-        let (machines, handle) = Machine::shards(&config, seed, candidates, app, Instant::now())?;
+        let (mut machines, handle) =
+            Machine::shards(&config, seed, candidates, app, Instant::now())?;
+        for machine in &mut machines {
+            machine.set_signaling(Arc::clone(&opened.signaling));
+        }
         let drivers = machines.into_iter().zip(ports);
         let drivers = drivers.map(|(machine, ports)| Driver::new(machine, ports)).collect();
         Ok((drivers, handle.at(addresses)))
@@ -367,11 +372,21 @@ impl<A: App> Driver<A> {
     }
 
     /// Answers an HTTP request at once: for a host whose HTTP server is in the same loop, as
-    /// [`Handle::request`] is for other threads. It knows the calls of this driver only, not those
+    /// [`Handle::serve`] is for other threads. It knows the calls of this driver only, not those
     /// of other shards. Take a turn afterwards.
-    pub fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Response {
+    pub fn serve(&mut self, request: Request<'_>) -> Response {
         self.more = true;
-        self.machine.request(Request { method, path, body }, Instant::now())
+        self.machine.request(request, Instant::now())
+    }
+
+    /// As [`Driver::serve`], of a client of whom nothing is known: see [`Handle::request`].
+    pub fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Response {
+        self.serve(Request::new(method, path, body))
+    }
+
+    /// Takes no new call any more, as [`Handle::drain`] does; those that there are go on.
+    pub fn drain(&mut self) {
+        self.machine.drain();
     }
 
     /// Does something with the application and the calls, as [`Handle::run`] does for other

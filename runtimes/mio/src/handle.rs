@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Add, Range};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
-use smallrtc::signaling::{BODY_LEN_MAX, Request, Response, named_call};
-use smallrtc::{Endpoint, EndpointStats};
+use smallrtc::signaling::{Request, RequestBuf, Response, SignalingStats, named_call};
+use smallrtc::{Endpoint, EndpointStats, Stats};
 use smallrtc_udp::{ForwardStats, Lateness, OnWay, Placing, SocketStats};
 use tracing::error;
 
@@ -62,10 +62,8 @@ pub(crate) type Task = Box<dyn FnOnce(&mut Endpoint, Instant) + Send>;
 /// What a handle asks for.
 pub(crate) enum Command {
     Request {
-        method: String,
-        path: String,
-        body: Vec<u8>,
-        /// The call that it was sent to this shard for: when there is no such call here, another
+        request: Box<RequestBuf>,
+        /// The call or session that it was sent to this shard for: when there is none here, another
         /// shard is to see it, and there is no answer.
         named: Option<String>,
         /// Counts until it was served.
@@ -74,6 +72,8 @@ pub(crate) enum Command {
     },
     Run(Task),
     Stats(Answer<HandleStats>),
+    /// Take no new call. Answered by being dropped, when no call is left.
+    Drain(Answer<()>),
     /// Answered by being dropped, when all has ended.
     Close(Answer<()>),
 }
@@ -85,9 +85,8 @@ impl Command {
         on_way: Option<OnWay>,
         answer: Answer<Response>,
     ) -> Command {
-        let Request { method, path, body } = request;
-        let (method, path, body) = (method.to_owned(), path.to_owned(), body.to_vec());
-        Command::Request { method, path, body, named, on_way, answer }
+        let request = Box::new(RequestBuf::from(request));
+        Command::Request { request, named, on_way, answer }
     }
 }
 
@@ -97,6 +96,7 @@ impl fmt::Debug for Command {
             Command::Request { .. } => "Request",
             Command::Run(_) => "Run",
             Command::Stats(_) => "Stats",
+            Command::Drain(_) => "Drain",
             Command::Close(_) => "Close",
         })
     }
@@ -108,6 +108,14 @@ impl fmt::Debug for Command {
 pub struct HandleStats {
     /// Calls that are open.
     pub sessions: usize,
+    /// How many more it would take now.
+    pub room: usize,
+    /// Whether it takes no new ones, because it is about to end ([`Handle::drain`]).
+    pub is_draining: bool,
+    /// The figures of the calls that are open, together.
+    pub open_calls: Stats,
+    /// The figures of signalling.
+    pub signaling: SignalingStats,
     /// The endpoint's figures.
     pub endpoint: EndpointStats,
     /// The figures of all sockets together, as of the turn before.
@@ -125,6 +133,10 @@ impl Add for HandleStats {
     fn add(self, other: HandleStats) -> HandleStats {
         HandleStats {
             sessions: self.sessions + other.sessions,
+            room: self.room.saturating_add(other.room),
+            is_draining: self.is_draining || other.is_draining,
+            open_calls: self.open_calls + other.open_calls,
+            signaling: self.signaling + other.signaling,
             endpoint: self.endpoint + other.endpoint,
             sockets: self.sockets + other.sockets,
             lateness: self.lateness + other.lateness,
@@ -181,36 +193,47 @@ impl Handle {
         Some(Handle { only, ..self.clone() })
     }
 
-    /// Answers an HTTP request of a SmallWebRTC client (`POST` or `PATCH /api/offer`). `path` has
-    /// no query. The answer's body is JSON; its status is 503 when the driver is gone or closing.
-    /// Waits for the driver.
-    ///
-    /// Of several shards the one of the call that it names (`pc_id`) answers, or if there is no
-    /// such call the one with the fewest calls and requests on their way, of equals the first. One
-    /// that is full or gone is chosen only when all are.
+    /// Answers an HTTP request of a SmallWebRTC client of whom nothing is known: without its address
+    /// no limit holds for it, and without its headers no page from elsewhere reads the answer. What
+    /// a server takes in belongs to [`Handle::serve`].
     #[must_use]
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        // One byte past the limit is enough to be refused for.
-        let body = &body[..body.len().min(BODY_LEN_MAX + 1)];
-        let request = Request { method, path, body };
+        self.serve(Request::new(method, path, body))
+    }
+
+    /// Answers an HTTP request of a SmallWebRTC client (`smallrtc::signaling` says which there are).
+    /// Its status is 503 when the driver is gone or closing. Waits for the driver.
+    ///
+    /// Of several shards the one of the call that it names (`pc_id`) or by whose session it comes
+    /// answers, or if there is neither the one with the fewest calls and requests on their way, of
+    /// equals the first. One that is full or gone is chosen only when all are, as is one where the
+    /// client has asked too often.
+    #[must_use]
+    pub fn serve(&self, request: Request<'_>) -> Response {
         let response = if self.would_wait_for_itself() { None } else { self.place(request) };
         response.unwrap_or_else(|| Response::unavailable("the server is shutting down"))
     }
 
-    /// As [`Handle::request`], and never waits: the answer comes through the channel, which ends
-    /// without one when the driver ends before. Of several shards only one is asked, so that a call
-    /// that ended meanwhile is not looked for elsewhere.
+    /// As [`Handle::try_serve`], of a client of whom nothing is known.
     ///
     /// # Errors
-    /// [`PostError::Full`], [`PostError::Gone`]: nothing was asked then.
+    /// Those of [`Handle::try_serve`].
     pub fn try_request(
         &self,
         method: &str,
         path: &str,
         body: &[u8],
     ) -> Result<Receiver<Response>, PostError> {
-        let body = &body[..body.len().min(BODY_LEN_MAX + 1)];
-        let request = Request { method, path, body };
+        self.try_serve(Request::new(method, path, body))
+    }
+
+    /// As [`Handle::serve`], and never waits: the answer comes through the channel, which ends
+    /// without one when the driver ends before. Of several shards only one is asked, so that a call
+    /// that ended meanwhile is not looked for elsewhere.
+    ///
+    /// # Errors
+    /// [`PostError::Full`], [`PostError::Gone`]: nothing was asked then.
+    pub fn try_serve(&self, request: Request<'_>) -> Result<Receiver<Response>, PostError> {
         let Inner { shards, placing, .. } = &*self.inner;
         let going = match self.lines() {
             [_] => Some(placing.send_to(self.only.start)),
@@ -239,7 +262,7 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, Some(on_way)) {
-                Some(response) if response.status != 503 => return Some(response),
+                Some(response) if ![429, 503].contains(&response.status) => return Some(response),
                 other => refused = other.or(refused),
             }
             tried.push(index);
@@ -258,7 +281,7 @@ impl Handle {
     fn named(&self, request: Request<'_>) -> Option<(usize, String)> {
         let named = named_call(request)?;
         let index = usize::from(named.shard.checked_sub(self.inner.first)?);
-        (index < self.inner.shards.len()).then_some((index, named.pc_id))
+        (index < self.inner.shards.len()).then_some((index, named.name))
     }
 
     /// Does something with the calls, on the driver's thread, and gives what it gives; `None` when
@@ -315,6 +338,30 @@ impl Handle {
         F: FnOnce(&mut Endpoint, Instant) + Send + 'static,
     {
         self.line().ok_or(PostError::Gone)?.try_put(Command::Run(Box::new(task)))
+    }
+
+    /// Takes no new call any more: such requests get 503. Calls that there are go on; returns when
+    /// the last has ended by itself, at the latest after `at_most`: true when none is left. Call
+    /// [`Handle::close`] then. It cannot be taken back.
+    ///
+    /// On a driver's own thread it begins and returns at once, as one that has calls.
+    pub fn drain(&self, at_most: Duration) -> bool {
+        if self.is_driver_thread() {
+            let (answer, _) = sync_channel(1);
+            for line in self.lines() {
+                line.try_put(Command::Drain(answer.clone())).ok();
+            }
+            return false;
+        }
+        let until = Instant::now().checked_add(at_most);
+        let rest =
+            || until.map_or(Duration::MAX, |it| it.saturating_duration_since(Instant::now()));
+        let answers = self.ask_all(Command::Drain);
+        // Told by being dropped.
+        let is_over = |answer: Receiver<()>| {
+            answer.recv_timeout(rest()) == Err(RecvTimeoutError::Disconnected)
+        };
+        answers.into_iter().flatten().all(is_over)
     }
 
     /// Ends every call (clients get `peerLeft`) and takes no new one; returns when all have

@@ -22,9 +22,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use smallrtc::signaling::{Reply, Request, Response, Signaling, Token};
+use smallrtc::signaling::{self, Reply, Request, RequestBuf, Response, Signaling, Token};
 use smallrtc::{
-    CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, Transmit,
+    CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, Stats,
+    Transmit,
 };
 use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
@@ -86,6 +87,8 @@ pub struct Machine<A> {
     later: BTreeMap<Token, Answer<Response>>,
     /// Whoever waits for the end. They are told by being dropped.
     closers: Vec<Answer<()>>,
+    /// Whoever waits for the last call to end while no new one is taken. They are told likewise.
+    drainers: Vec<Answer<()>>,
     app: A,
     config: Arc<Config>,
     endpoint: Endpoint,
@@ -158,7 +161,7 @@ impl<A: App> Machine<A> {
         for candidate in candidates {
             endpoint.add_local_candidate(*candidate);
         }
-        exchange.publish(&endpoint);
+        exchange.publish(&endpoint, 0);
         let (sender, commands) = sync_channel(COMMANDS_MAX);
         let line = Line::new(sender, Arc::clone(&bell));
         let machine = Machine {
@@ -171,12 +174,18 @@ impl<A: App> Machine<A> {
             hearing: Hearing(bell),
             later: BTreeMap::new(),
             closers: Vec::new(),
+            drainers: Vec::new(),
             is_closing: false,
             is_abandoned: false,
             sockets: SocketStats::default(),
             turns: Turns::new(),
         };
         (machine, line)
+    }
+
+    /// Takes other settings of signalling than the default. To be called before the first request.
+    pub fn set_signaling(&mut self, options: Arc<signaling::Options>) {
+        self.signaling.set_options(options);
     }
 
     /// The machine's number among those of its node (`Config::place`).
@@ -215,7 +224,10 @@ impl<A: App> Machine<A> {
         if self.tell_events(now) {
             step = Step::More;
         }
-        self.exchange.publish(&self.endpoint);
+        self.publish();
+        if self.endpoint.is_empty() {
+            self.drainers.clear();
+        }
         step
     }
 
@@ -226,7 +238,7 @@ impl<A: App> Machine<A> {
         let reply = self.signaling.handle(&mut self.endpoint, request, now);
         // The application knows of the call before its client is answered, and so do the others.
         self.take_signaling(now);
-        self.exchange.publish(&self.endpoint);
+        self.publish();
         match reply {
             Reply::Now(response) => response,
             Reply::Later(token) => {
@@ -242,6 +254,11 @@ impl<A: App> Machine<A> {
     pub fn close(&mut self, now: Instant) {
         self.is_closing = true;
         self.endpoint.close(now);
+    }
+
+    /// Takes no new call any more, as [`Handle::drain`] does; those that there are go on.
+    pub fn drain(&mut self) {
+        self.signaling.set_draining(true);
     }
 
     /// Notes the figures of whatever carries the datagrams, for `Handle::stats`.
@@ -299,7 +316,7 @@ impl<A: App> Machine<A> {
         for id in failed.session_ids() {
             self.on_event(id, Event::Closed { reason: CloseReason::Internal }, now);
         }
-        self.exchange.publish(&self.endpoint);
+        self.publish();
     }
 
     /// The application.
@@ -355,6 +372,7 @@ impl<A: App> Machine<A> {
         self.hearing.0.is_driven_by(None);
         self.later.clear();
         self.closers.clear();
+        self.drainers.clear();
         self.exchange.leave();
     }
 
@@ -396,15 +414,17 @@ impl<A: App> Machine<A> {
     fn serve(&mut self, command: Command, now: Instant) {
         match command {
             // Told by the answer being dropped.
-            Command::Request { named: Some(name), .. }
-                if self.signaling.session_of(&name).is_none() => {}
-            Command::Request { method, path, body, on_way, answer, .. } => {
-                let request = Request { method: &method, path: &path, body: &body };
-                self.on_request(request, on_way, answer, now);
+            Command::Request { named: Some(name), .. } if !self.signaling.knows(&name) => {}
+            Command::Request { request, on_way, answer, .. } => {
+                self.on_request(&request, on_way, answer, now);
             }
             Command::Run(task) => task(&mut self.endpoint, now),
             Command::Stats(answer) => {
                 let _ = answer.try_send(self.stats());
+            }
+            Command::Drain(answer) => {
+                self.drain();
+                self.drainers.push(answer);
             }
             Command::Close(answer) => {
                 self.closers.push(answer);
@@ -413,9 +433,24 @@ impl<A: App> Machine<A> {
         }
     }
 
-    fn stats(&self) -> HandleStats {
+    /// Tells the others how much there is to do here, and is likely to be.
+    fn publish(&mut self) {
+        self.exchange.publish(&self.endpoint, self.signaling.promised());
+    }
+
+    fn stats(&mut self) -> HandleStats {
+        let mut open_calls = Stats::default();
+        for id in self.endpoint.session_ids() {
+            if let Some(session) = self.endpoint.session(id) {
+                open_calls = open_calls + session.stats();
+            }
+        }
         HandleStats {
             sessions: self.endpoint.len(),
+            room: self.endpoint.room(),
+            is_draining: self.signaling.is_draining(),
+            open_calls,
+            signaling: self.signaling.stats(),
             endpoint: self.endpoint.stats(),
             sockets: self.sockets,
             lateness: self.turns.lateness().clone(),
@@ -425,17 +460,17 @@ impl<A: App> Machine<A> {
 
     fn on_request(
         &mut self,
-        request: Request<'_>,
+        request: &RequestBuf,
         on_way: Option<OnWay>,
         answer: Answer<Response>,
         now: Instant,
     ) {
-        match self.signaling.handle(&mut self.endpoint, request, now) {
+        match self.signaling.handle(&mut self.endpoint, request.as_request(), now) {
             Reply::Now(response) => {
                 // The application knows of the call before its client is answered, and it counts
                 // before the client can ask for another.
                 self.take_signaling(now);
-                self.exchange.publish(&self.endpoint);
+                self.publish();
                 drop(on_way);
                 let _ = answer.try_send(response);
             }

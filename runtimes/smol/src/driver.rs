@@ -61,13 +61,14 @@ pub struct Shard {
 ///
 /// # Errors
 /// What the operating system says of a socket, its address, the timer, the interfaces or its
-/// randomness. `InvalidInput`: a number of shards that is not possible, or one whose ports do not
-/// fit.
+/// randomness. `InvalidInput`: a number of shards that is not possible, one whose ports do not
+/// fit, or more than one for a single call.
 pub fn bind(config: Config, options: Options) -> io::Result<(Driver, Handle)> {
     let opened = options.open(&config)?;
     let addresses = opened.addresses();
     let (seed, candidates) = (&opened.seed, &opened.candidates);
-    let (machines, handle) = Machine::shards(&config, seed, candidates, Instant::now())?;
+    let (mut machines, handle) = Machine::shards(&config, seed, candidates, Instant::now())?;
+    machines.iter_mut().for_each(|machine| machine.set_signaling(Arc::clone(&opened.signaling)));
     let shard = |(machine, sockets): (Machine, Vec<Socket>)| {
         let ports = sockets.into_iter().map(Port::new).collect::<io::Result<_>>()?;
         io::Result::Ok(Shard { machine, ports, alarm: Alarm::new()? })

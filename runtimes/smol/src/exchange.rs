@@ -110,7 +110,9 @@ impl Exchange {
 
     /// Tells the others of the machine's load. Those that only wait for the last call of all to
     /// end are woken when this was the last one here.
-    pub(crate) fn publish(&mut self, endpoint: &Endpoint) {
+    /// `promised` are calls that are likely to come here and to no other.
+    pub(crate) fn publish(&mut self, endpoint: &Endpoint, promised: usize) {
+        self.placing.promise(self.index, promised);
         self.tell(endpoint.len(), endpoint.room());
     }
 

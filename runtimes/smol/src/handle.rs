@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use async_channel::{Receiver, RecvError, Sender};
-use smallrtc::EndpointStats;
-use smallrtc::signaling::{BODY_LEN_MAX, Request, Response, named_call};
+use smallrtc::signaling::{Request, RequestBuf, Response, SignalingStats, named_call};
+use smallrtc::{EndpointStats, Stats};
 use smallrtc_udp::{ForwardStats, Lateness, OnWay, Placing, SocketStats};
 
 use crate::Peer;
@@ -54,10 +54,8 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) enum HandleCommand {
     Request {
-        method: String,
-        path: String,
-        body: Vec<u8>,
-        /// The call that it was sent to this shard for: when there is no such call here, another
+        request: Box<RequestBuf>,
+        /// The call or session that it was sent to this shard for: when there is none here, another
         /// shard is to see it, and the answer is none.
         named: Option<String>,
         /// Counts until it was served.
@@ -65,6 +63,8 @@ pub(crate) enum HandleCommand {
         answer: Answer<Option<Response>>,
     },
     Stats(Answer<HandleStats>),
+    /// Take no new call. Answered by being dropped, when no call is left.
+    Drain(Answer<()>),
     /// Answered by being dropped, when all has ended.
     Close(Answer<()>),
 }
@@ -75,8 +75,16 @@ pub(crate) enum HandleCommand {
 pub struct HandleStats {
     /// Calls that are open.
     pub sessions: usize,
+    /// How many more it would take now.
+    pub room: usize,
+    /// Whether it takes no new ones, because it is about to end ([`Handle::drain`]).
+    pub is_draining: bool,
     /// Calls that were closed because nobody accepted them in time.
     pub calls_refused: u64,
+    /// The figures of the calls that are open, together.
+    pub open_calls: Stats,
+    /// The figures of signalling.
+    pub signaling: SignalingStats,
     /// The endpoint's figures.
     pub endpoint: EndpointStats,
     /// The figures of all sockets together, as of the turn before.
@@ -94,6 +102,10 @@ impl Add for HandleStats {
     fn add(self, other: HandleStats) -> HandleStats {
         HandleStats {
             sessions: self.sessions + other.sessions,
+            room: self.room.saturating_add(other.room),
+            is_draining: self.is_draining || other.is_draining,
+            open_calls: self.open_calls + other.open_calls,
+            signaling: self.signaling + other.signaling,
             calls_refused: self.calls_refused + other.calls_refused,
             endpoint: self.endpoint + other.endpoint,
             sockets: self.sockets + other.sockets,
@@ -115,16 +127,21 @@ impl Handle {
         self
     }
 
-    /// Answers an HTTP request of a SmallWebRTC client (`POST` or `PATCH /api/offer`). `path` has
-    /// no query. The answer's body is JSON; its status is 503 when the driver is gone or closing.
-    ///
-    /// Of several shards the one of the call that it names (`pc_id`) answers, or if there is no
-    /// such call the one with the fewest calls and requests on their way, of equals the first. One
-    /// that is full or gone is chosen only when all are.
+    /// Answers an HTTP request of a SmallWebRTC client of whom nothing is known: without its address
+    /// no limit holds for it, and without its headers no page from elsewhere reads the answer. What
+    /// a server takes in belongs to [`Handle::serve`].
     pub async fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
-        // One byte past the limit is enough to be refused for.
-        let body = &body[..body.len().min(BODY_LEN_MAX + 1)];
-        let request = Request { method, path, body };
+        self.serve(Request::new(method, path, body)).await
+    }
+
+    /// Answers an HTTP request of a SmallWebRTC client (`smallrtc::signaling` says which there are).
+    /// Its status is 503 when the driver is gone or closing.
+    ///
+    /// Of several shards the one of the call that it names (`pc_id`) or by whose session it comes
+    /// answers, or if there is neither the one with the fewest calls and requests on their way, of
+    /// equals the first. One that is full or gone is chosen only when all are, as is one where the
+    /// client has asked too often.
+    pub async fn serve(&self, request: Request<'_>) -> Response {
         if let Some(response) = self.ask_named(request).await {
             return response;
         }
@@ -133,7 +150,7 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, on_way).await {
-                Some(response) if response.status != 503 => return response,
+                Some(response) if ![429, 503].contains(&response.status) => return response,
                 other => refused = other.or(refused),
             }
             tried.push(index);
@@ -150,7 +167,7 @@ impl Handle {
         let named = named_call(request)?;
         let index = usize::from(named.shard.checked_sub(*first)?);
         let shard = shards.get(index)?;
-        shard.request(request, Some(named.pc_id), placing.send_to(index)).await
+        shard.request(request, Some(named.name), placing.send_to(index)).await
     }
 
     /// The next call, of each shard in turn; `None` when the driver is gone or closing. Each call
@@ -166,6 +183,23 @@ impl Handle {
         turn.store((index + 1) % shards.len(), Ordering::Relaxed);
         peer.start();
         Some(peer)
+    }
+
+    /// Takes no new call any more: such requests get 503. Calls that there are go on; returns when
+    /// the last has ended by itself. Whoever does not want to wait longer drops this and calls
+    /// [`Handle::close`]. It cannot be taken back.
+    pub async fn drain(&self) {
+        for mut answer in self.ask_all(HandleCommand::Drain).await.into_iter().flatten() {
+            let _ = answer.wait().await;
+        }
+    }
+
+    /// Calls that are open, and how many more would be taken, as the shards last said: without
+    /// asking them.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let placing = &self.inner.placing;
+        (placing.sessions(), placing.room())
     }
 
     /// Ends every call (clients get `peerLeft`) and takes no new one; returns when all have
@@ -258,9 +292,8 @@ impl Line {
         named: Option<String>,
         on_way: OnWay,
     ) -> Option<Response> {
-        let (method, path, body) =
-            (request.method.to_owned(), request.path.to_owned(), request.body.to_vec());
-        let command = |answer| HandleCommand::Request { method, path, body, named, on_way, answer };
+        let request = Box::new(RequestBuf::from(request));
+        let command = |answer| HandleCommand::Request { request, named, on_way, answer };
         self.ask(command).await?.wait().await?
     }
 

@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_channel::Sender;
-use smallrtc::signaling::{Reply, Request, Response, Signaling, Token};
+use smallrtc::signaling::{self, Reply, RequestBuf, Response, Signaling, Token};
 use smallrtc::{
     CloseReason, Config, ConnectionState, Datagram, Endpoint, Event, LocalCandidate, Seed,
-    SessionId, Transmit,
+    SessionId, Stats, Transmit,
 };
 use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
@@ -81,6 +81,8 @@ pub struct Machine {
     held: BTreeSet<SessionId>,
     /// Whoever waits for the end. They are told by being dropped.
     closers: Vec<Answer<()>>,
+    /// Whoever waits for the last call to end while no new one is taken. They are told likewise.
+    drainers: Vec<Answer<()>>,
     is_closing: bool,
     calls_refused: u64,
     sockets: SocketStats,
@@ -143,7 +145,7 @@ impl Machine {
         for candidate in candidates {
             endpoint.add_local_candidate(*candidate);
         }
-        exchange.publish(&endpoint);
+        exchange.publish(&endpoint, 0);
         let (commands, requests) = lane(REQUESTS_MAX);
         let (backlog, calls) = async_channel::bounded(BACKLOG_MAX);
         let handle_bell = Arc::new(Bell::new(Caller::Handle, Arc::clone(&bells)));
@@ -162,6 +164,7 @@ impl Machine {
             parked: BTreeMap::new(),
             held: BTreeSet::new(),
             closers: Vec::new(),
+            drainers: Vec::new(),
             is_closing: false,
             calls_refused: 0,
             sockets: SocketStats::default(),
@@ -169,6 +172,11 @@ impl Machine {
             block: vec![0; BLOCK_LEN],
         };
         (machine, line)
+    }
+
+    /// Takes other settings of signalling than the default. To be called before the first request.
+    pub fn set_signaling(&mut self, options: Arc<signaling::Options>) {
+        self.signaling.set_options(options);
     }
 
     /// The machine's number among those of its node (`Config::place`).
@@ -209,7 +217,10 @@ impl Machine {
             let Some((id, event)) = self.endpoint.poll_event() else { break };
             self.on_event(id, event, now);
         }
-        self.exchange.publish(&self.endpoint);
+        self.publish();
+        if self.endpoint.is_empty() {
+            self.drainers.clear();
+        }
         let is_due = self.poll_timeout().is_some_and(|due| due <= now);
         if is_due || !self.bells.is_empty() { Step::More } else { Step::Idle }
     }
@@ -295,16 +306,19 @@ impl Machine {
         for _ in 0..REQUESTS_BUDGET {
             let Some(command) = self.requests.next(now) else { return };
             match command {
-                HandleCommand::Request { method, path, body, named, on_way, answer } => {
-                    if named.is_some_and(|name| self.signaling.session_of(&name).is_none()) {
+                HandleCommand::Request { request, named, on_way, answer } => {
+                    if named.is_some_and(|name| !self.signaling.knows(&name)) {
                         answer.give(None);
                         continue;
                     }
-                    let request = Request { method: &method, path: &path, body: &body };
-                    self.on_request(request, on_way, answer, now);
+                    self.on_request(&request, on_way, answer, now);
                 }
                 HandleCommand::Stats(answer) => {
                     answer.give(self.stats());
+                }
+                HandleCommand::Drain(answer) => {
+                    self.signaling.set_draining(true);
+                    self.drainers.push(answer);
                 }
                 HandleCommand::Close(answer) => {
                     self.is_closing = true;
@@ -320,10 +334,25 @@ impl Machine {
         }
     }
 
-    fn stats(&self) -> HandleStats {
+    /// Tells the others how much there is to do here, and is likely to be.
+    fn publish(&mut self) {
+        self.exchange.publish(&self.endpoint, self.signaling.promised());
+    }
+
+    fn stats(&mut self) -> HandleStats {
+        let mut open_calls = Stats::default();
+        for id in self.endpoint.session_ids() {
+            if let Some(session) = self.endpoint.session(id) {
+                open_calls = open_calls + session.stats();
+            }
+        }
         HandleStats {
             sessions: self.endpoint.len(),
+            room: self.endpoint.room(),
+            is_draining: self.signaling.is_draining(),
             calls_refused: self.calls_refused,
+            open_calls,
+            signaling: self.signaling.stats(),
             endpoint: self.endpoint.stats(),
             sockets: self.sockets,
             lateness: self.turns.lateness().clone(),
@@ -333,7 +362,7 @@ impl Machine {
 
     fn on_request(
         &mut self,
-        request: Request<'_>,
+        request: &RequestBuf,
         on_way: OnWay,
         answer: Answer<Option<Response>>,
         now: Instant,
@@ -342,12 +371,12 @@ impl Machine {
         if answer.is_unwanted() {
             return;
         }
-        match self.signaling.handle(&mut self.endpoint, request, now) {
+        match self.signaling.handle(&mut self.endpoint, request.as_request(), now) {
             Reply::Now(response) => {
                 // The call is in the backlog before its client is answered.
                 self.take_signaling();
                 // And counts before the client can ask for another.
-                self.exchange.publish(&self.endpoint);
+                self.publish();
                 drop(on_way);
                 answer.give(Some(response));
             }

@@ -66,6 +66,12 @@ impl Peer {
         self.request_data.as_deref()
     }
 
+    /// The session of `/start` by which the call came (`sessionId`); none when it came without.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.call.session_id.as_deref()
+    }
+
     /// The call of the same shard whose place this one took (`restart_pc`): the same caller goes
     /// on.
     #[must_use]

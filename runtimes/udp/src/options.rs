@@ -5,8 +5,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use smallrtc::{Config, LocalCandidate, Seed, TransportId};
+use smallrtc::{Config, LocalCandidate, Seed, TransportId, signaling};
 use tracing::info;
 
 use crate::{Socket, interface_addresses, shard_address, shard_configs};
@@ -30,14 +31,25 @@ pub struct Options {
     /// so on; with port 0 each a free one. The limits of `Config` are those of each shard,
     /// `max_sessions` too. They take the places from that of `Config::place` on.
     pub shards: u16,
+    /// What signalling may do. One call alone (`Mode::Single`) is possible with one shard only; the
+    /// rate limit is divided among the shards.
+    pub signaling: signaling::Options,
 }
 
 impl Options {
     /// One socket on `0.0.0.0` with a free port, nothing advertised, the system's randomness, one
-    /// shard.
+    /// shard, the default signalling.
     #[must_use]
     pub fn new() -> Options {
-        Options { udp: Vec::new(), advertise: Vec::new(), seed: None, shards: 1 }
+        let signaling = signaling::Options::new();
+        Options { udp: Vec::new(), advertise: Vec::new(), seed: None, shards: 1, signaling }
+    }
+
+    /// Sets up signalling.
+    #[must_use]
+    pub fn signaling(mut self, options: signaling::Options) -> Options {
+        self.signaling = options;
+        self
     }
 
     /// Adds a socket.
@@ -73,8 +85,8 @@ impl Options {
     ///
     /// # Errors
     /// What the operating system says of a socket, its address, the interfaces or its randomness.
-    /// `InvalidInput`: a number of shards that is not possible at the place of `config`, or one
-    /// whose ports do not fit.
+    /// `InvalidInput`: a number of shards that is not possible at the place of `config`, one whose
+    /// ports do not fit, or more than one for one call.
     pub fn open(&self, config: &Config) -> io::Result<Opened> {
         let seed = match &self.seed {
             Some(seed) => seed.clone(),
@@ -82,11 +94,16 @@ impl Options {
         };
         // Before a thousand sockets are opened for a number that was mistyped.
         shard_configs(config, self.shards)?;
+        if self.signaling.is_single() && self.shards > 1 {
+            let text = format!("shards: {} (expected 1 for a single call)", self.shards);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let sockets = (0..self.shards).map(|index| self.bind(index));
         let sockets: Vec<Vec<Socket>> = sockets.collect::<io::Result<_>>()?;
         let interfaces = interface_addresses()?;
         let candidates = sockets.iter().map(|own| self.candidates(own, &interfaces)).collect();
-        Ok(Opened { seed, sockets, candidates })
+        let signaling = self.signaling.divided(self.shards).shared();
+        Ok(Opened { seed, sockets, candidates, signaling })
     }
 
     /// The sockets of one shard.
@@ -122,6 +139,8 @@ pub struct Opened {
     pub sockets: Vec<Vec<Socket>>,
     /// Of each shard, what peers are told.
     pub candidates: Vec<Vec<LocalCandidate>>,
+    /// What the signalling of each shard is to be made with.
+    pub signaling: Arc<signaling::Options>,
 }
 
 impl Opened {
@@ -182,6 +201,16 @@ mod tests {
         let error = Options::new().udp(address).open(&Config::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.to_string().starts_with(&format!("udp {address}: ")), "{error}");
+    }
+
+    #[test]
+    fn a_single_call_is_for_one_shard() {
+        let single = signaling::Options::new().mode(signaling::Mode::Single);
+        let options = Options::new().udp("127.0.0.1:0".parse().unwrap()).signaling(single);
+        assert!(open(&options).signaling.is_single());
+        let error = options.shards(2).open(&Config::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "shards: 2 (expected 1 for a single call)");
     }
 
     #[test]

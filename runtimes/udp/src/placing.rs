@@ -6,7 +6,7 @@
 //!
 //! | | first | then |
 //! | --- | --- | --- |
-//! | shards with room | fewest calls and requests on their way | the lowest number |
+//! | shards with room | fewest calls, promised calls and requests on their way | the lowest number |
 //! | shards that are full, when no other is left | the same | the same |
 //!
 //! Two that choose at the same moment may choose the same shard; the next choice makes up for it.
@@ -24,6 +24,7 @@ pub struct Placing {
 struct Load {
     sessions: AtomicUsize,
     room: AtomicUsize,
+    promised: AtomicUsize,
     on_way: AtomicUsize,
 }
 
@@ -51,6 +52,22 @@ impl Placing {
         let load = &self.loads[index];
         load.sessions.store(sessions, Ordering::SeqCst);
         load.room.store(room, Ordering::SeqCst);
+    }
+
+    /// A shard says how many calls are likely to come to it and to no other
+    /// (`Signaling::promised`): they count where calls are placed, and take no room.
+    ///
+    /// # Panics
+    /// When there is no such shard.
+    pub fn promise(&self, index: usize, calls: usize) {
+        self.loads[index].promised.store(calls, Ordering::SeqCst);
+    }
+
+    /// How many more calls the shards would take, all together, as they last said.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let rooms = self.loads.iter().map(|load| load.room.load(Ordering::SeqCst));
+        rooms.fold(0, usize::saturating_add)
     }
 
     /// The calls of all shards, as they last said.
@@ -85,7 +102,8 @@ impl Load {
     fn rank(&self) -> (bool, usize) {
         let on_way = self.on_way.load(Ordering::SeqCst);
         let is_full = self.room.load(Ordering::SeqCst) <= on_way;
-        (is_full, self.sessions.load(Ordering::SeqCst) + on_way)
+        let promised = self.promised.load(Ordering::SeqCst);
+        (is_full, self.sessions.load(Ordering::SeqCst) + promised + on_way)
     }
 }
 
@@ -137,6 +155,17 @@ mod tests {
         assert_eq!(chosen(&placing, &[]), Some(1));
         drop((named, ways));
         assert_eq!(chosen(&placing, &[]), Some(0));
+    }
+
+    #[test]
+    fn promised_calls_count_and_take_no_room() {
+        let placing = placing(&[0, 1]);
+        placing.promise(0, 2);
+        assert_eq!(chosen(&placing, &[]), Some(1));
+        placing.promise(0, 100);
+        placing.publish(1, 10, 0);
+        assert_eq!(chosen(&placing, &[]), Some(0), "it is not full");
+        assert_eq!((placing.sessions(), placing.room()), (10, 10));
     }
 
     #[test]

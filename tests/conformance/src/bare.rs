@@ -166,7 +166,7 @@ impl Bare {
     fn take(&mut self, order: Order, now: Instant) {
         match order {
             Order::Request { ticket, method, path, body } => {
-                let request = Request { method, path, body: &body };
+                let request = Request::new(method, path, &body);
                 let reply = self.signaling.handle(&mut self.endpoint, request, now);
                 let Reply::Now(response) = reply else { panic!("nothing has to be gathered") };
                 while let Some(call) = self.signaling.poll_call() {

@@ -236,7 +236,7 @@ fn post_counted(handle: &Handle, count: usize) -> Arc<AtomicUsize> {
 fn a_call_is_told_before_its_client_is_answered_and_its_events_after_it() {
     let mut world = World::new(Config::new());
     let body = world.offer();
-    let request = Request { method: "POST", path: "/api/offer", body: body.as_bytes() };
+    let request = Request::new("POST", "/api/offer", body.as_bytes());
     let response = world.machine.request(request, world.now);
     assert_eq!(response.status, 200);
     assert_eq!(world.machine.app().calls().len(), 1);
@@ -494,7 +494,7 @@ fn an_offer_without_an_address_to_be_called_at_is_refused_at_once() {
     let (mut machine, _handle) =
         Machine::new(Config::new().shared(), &seed, &[], Bot::default(), now);
     let body = json!({ "type": "offer", "sdp": Plain::new(page_address()).offer(now) }).to_string();
-    let request = Request { method: "POST", path: "/api/offer", body: body.as_bytes() };
+    let request = Request::new("POST", "/api/offer", body.as_bytes());
     assert_eq!(machine.request(request, now).status, 503);
     // Nothing of it is left.
     assert_eq!(machine.poll_timeout(), None);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use smallrtc::signaling::Response;
+use smallrtc::signaling::{Request, Response};
 use smallrtc::{CloseReason, Config, Datagram, LocalCandidate, Seed, SessionId, TransportId};
 use smallrtc_mio::{Driver, Handle, HandleStats, Machine, Options, POSTS_BUDGET, Step, run_shards};
 use smallrtc_udp::POSTS_MAX;
@@ -314,6 +314,8 @@ fn as_many_posts_wait_for_a_shard_as_allowed_and_one_more_is_lost() {
     // The one that is flooded takes some in each step, and says that there are more.
     assert_eq!(node.machines[1].step(node.now), Step::More);
     const { assert!(POSTS_BUDGET < POSTS_MAX) };
+    // Or the question might overtake the posts.
+    node.settle();
     let stats = node.stats();
     assert_eq!((stats[0].forward.dropped, stats[0].forward.handed), (1, POSTS_MAX as u64 + 1));
     assert_eq!(stats[1].forward.taken, POSTS_MAX as u64);
@@ -423,4 +425,52 @@ fn a_number_of_shards_that_is_not_possible_is_refused() {
     let app = |_| Echo::new(tell.clone());
     let refused = Driver::bind_shards(Config::new(), options(0), app).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_session_leads_to_its_shard_and_its_headers_come_along() {
+    let mut node = Node::new(&Config::new(), 2);
+    let origin = [("Origin", "https://example.com")];
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let request = Request::new("POST", "/start", b"{}").headers(origin);
+        let response = node.ask(|handle| handle.serve(request));
+        assert_eq!(response.header("Access-Control-Allow-Origin"), Some("https://example.com"));
+        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        ids.push(answer["sessionId"].as_str().unwrap().to_owned());
+    }
+    for (shard, id) in ids.iter().enumerate().rev() {
+        let mut page = Plain::new(page_address(node.pages.len()));
+        let body = json!({ "type": "offer", "sdp": page.offer(node.now) }).to_string();
+        node.pages.push(page);
+        let path = format!("/sessions/{id}/api/offer");
+        let waits = Request::new("POST", &path, body.as_bytes());
+        let answered = node.handle.try_serve(waits).unwrap();
+        node.settle();
+        assert_eq!(answered.try_recv().unwrap().status, 200);
+        assert_eq!(node.sessions()[shard], 1);
+    }
+    let preflight = Request::new("OPTIONS", "/start", b"")
+        .headers(origin.into_iter().chain([("Access-Control-Request-Method", "POST")]));
+    let response = node.ask(|handle| handle.serve(preflight));
+    assert_eq!((response.status, response.header("Vary")), (200, Some("Origin")));
+}
+
+#[test]
+fn a_node_that_drains_takes_no_call_and_is_done_with_the_last() {
+    let mut node = Node::new(&Config::new(), 2);
+    let calls = [node.new_call(), node.new_call()];
+    assert!(!node.ask(|handle| handle.drain(Duration::from_millis(1))), "calls go on");
+    let body = json!({ "type": "offer", "sdp": Plain::new(page_address(9)).offer(node.now) });
+    assert_eq!(node.request("POST", &body).status, 503);
+    assert_eq!(
+        node.request("PATCH", &json!({ "pc_id": calls[1].2, "candidates": [] })).status,
+        200
+    );
+    assert!(node.stats().iter().all(|stats| stats.is_draining && stats.sessions == 1));
+    for call in &calls {
+        node.close(call);
+    }
+    assert!(node.ask(|handle| handle.drain(PATIENCE)), "no call is left");
+    assert!(!node.machines.iter().any(Machine::is_finished), "it waits to be closed");
 }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, poll_once};
 use serde_json::{Value, json};
-use smallrtc::signaling::Response;
+use smallrtc::signaling::{Options, RateLimit, Request, Response};
 use smallrtc::{CloseReason, Config, Datagram, LocalCandidate, Message, Seed, TransportId};
 use smallrtc_smol::{Handle, HandleStats, Machine, POSTS_BUDGET, Peer, Received, Step};
 use smallrtc_udp::POSTS_MAX;
@@ -448,4 +449,95 @@ fn a_shard_that_is_dropped_gets_no_more_calls() {
     let handle = node.handle.clone();
     let stats = node.ask(handle.shard_stats());
     assert_eq!(stats.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+}
+
+impl Node {
+    fn serve(&mut self, method: &str, path: &str, body: &str) -> Response {
+        let handle = self.handle.clone();
+        self.ask(handle.request(method, path, body.as_bytes()))
+    }
+
+    /// A session of `/start`.
+    fn session(&mut self) -> String {
+        let response = self.serve("POST", "/start", r#"{"body":"kept"}"#);
+        let answer: Value = serde_json::from_str(&response.body).unwrap();
+        answer["sessionId"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn sessions_are_divided_before_they_are_calls_and_each_leads_to_its_shard() {
+    let run = || {
+        let mut node = Node::new(&Config::new(), 3);
+        let ids: Vec<String> = (0..6).map(|_| node.session()).collect();
+        let promised: Vec<u64> =
+            node.stats().iter().map(|stats| stats.signaling.starts_waiting).collect();
+        assert_eq!(promised, [2, 2, 2]);
+        // The last one first, so that it is not the load that leads them.
+        let mut peers = Vec::new();
+        for (number, id) in ids.iter().enumerate().rev() {
+            let body = json!({ "type": "offer", "sdp": node.new_offer() }).to_string();
+            let path = format!("/sessions/{id}/api/offer");
+            assert_eq!(node.serve("POST", &path, &body).status, 200);
+            let handle = node.handle.clone();
+            let peer = node.ask(handle.accept()).unwrap();
+            assert_eq!(usize::from(peer.shard()), number % 3);
+            assert_eq!(peer.session_id(), Some(id.as_str()));
+            assert_eq!(peer.request_data(), Some(r#""kept""#));
+            let trickle = json!({ "pc_id": peer.pc_id(), "candidates": [] }).to_string();
+            assert_eq!(node.serve("PATCH", &path, &trickle).status, 200);
+            peers.push(peer);
+        }
+        assert_eq!(node.sessions(), [2, 2, 2]);
+        let made_up = "00100000-0000-4000-8000-000000000000";
+        let path = format!("/sessions/{made_up}/api/offer");
+        assert_eq!(node.serve("POST", &path, "{}").status, 404);
+        ids
+    };
+    assert_eq!(run(), run(), "one seed, one run");
+}
+
+#[test]
+fn the_share_of_a_client_is_that_of_all_shards_together() {
+    let mut node = Node::new(&Config::new(), 2);
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let limit = RateLimit::new(number(6), number(1));
+    let options = Options::new().rate_limit(limit).divided(2).shared();
+    for machine in &mut node.machines {
+        machine.set_signaling(options.clone());
+    }
+    let client = "192.0.2.9".parse().unwrap();
+    let mut ask = || {
+        let handle = node.handle.clone();
+        node.ask(handle.serve(Request::new("POST", "/api/offer", b"{}").client(client))).status
+    };
+    assert_eq!([0; 7].map(|_| ask()), [400, 400, 400, 400, 400, 400, 429]);
+    let refused: Vec<u64> = node.stats().iter().map(|stats| stats.signaling.refused_rate).collect();
+    assert!(refused.iter().all(|refused| *refused >= 1), "both were asked: {refused:?}");
+}
+
+#[test]
+fn a_node_that_drains_takes_no_call_and_is_done_with_the_last() {
+    let mut node = Node::new(&Config::new(), 2);
+    let peers = [node.new_call(), node.new_call()];
+    let handle = node.handle.clone();
+    let mut drain = Box::pin(handle.drain());
+    assert!(block_on(poll_once(drain.as_mut())).is_none());
+    node.settle();
+    assert_eq!(node.post(&json!({})).status, 503);
+    assert_eq!(node.serve("POST", "/start", "{}").status, 503);
+    let pc_id = peers[1].pc_id().to_owned();
+    let trickle = json!({ "pc_id": pc_id, "candidates": [] }).to_string();
+    assert_eq!(node.serve("PATCH", "/api/offer", &trickle).status, 200);
+    assert!(node.stats().iter().all(|stats| stats.is_draining && stats.sessions == 1));
+    for peer in peers {
+        assert!(block_on(poll_once(drain.as_mut())).is_none(), "a call goes on");
+        node.ask(peer.close());
+        // They were never connected, so that no goodbye is waited for longer than this.
+        node.advance(Duration::from_secs(3));
+    }
+    assert!(block_on(poll_once(drain.as_mut())).is_some(), "no call is left");
+    assert!(!node.machines.iter().any(Machine::is_finished), "it waits to be closed");
+    let refused: u64 = node.stats().iter().map(|stats| stats.signaling.refused_draining).sum();
+    assert!(refused >= 2);
 }

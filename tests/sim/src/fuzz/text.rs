@@ -73,7 +73,7 @@ pub fn signaling(data: &[u8]) {
     endpoint.add_local_candidate(local());
     let mut signaling = Signaling::new(Seed::from_number(4));
     for method in ["POST", "PATCH", "GET"] {
-        let request = Request { method, path: "/api/offer", body: data };
+        let request = Request::new(method, "/api/offer", data);
         let named = named_call(request);
         assert!(named.is_none_or(|named| named.shard < Ufrag::NODES), "a shard that cannot be");
         match signaling.handle(&mut endpoint, request, now) {
@@ -90,7 +90,7 @@ pub fn signaling(data: &[u8]) {
     for id in endpoint.session_ids() {
         let name = signaling.pc_id_of(id).expect("each session has a name");
         let body = format!(r#"{{"pc_id":"{name}"}}"#);
-        let request = Request { method: "PATCH", path: "/api/offer", body: body.as_bytes() };
+        let request = Request::new("PATCH", "/api/offer", body.as_bytes());
         assert_eq!(named_call(request).map(|named| named.shard), Some(endpoint.place().1));
     }
 }
