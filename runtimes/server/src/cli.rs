@@ -2,9 +2,11 @@
 
 mod load;
 mod record;
+mod signal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smallrtc::Config;
@@ -16,6 +18,7 @@ pub(crate) use load::Load;
 
 use crate::logs::LogFile;
 pub(crate) use record::Record;
+use signal::Signal;
 
 /// The bot's side of a browser call: serves a page and takes calls from it and from Pipecat's
 /// SmallWebRTC clients.
@@ -91,6 +94,12 @@ pub(crate) struct Serve {
     /// microphone on every address, not on localhost alone.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
     tls_self_signed: bool,
+    /// How long calls may go on after Ctrl-C or SIGTERM, while no new one is taken: `8s`, `500ms`,
+    /// `2m`. Then they get their goodbye. A second signal ends at once.
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = load::duration)]
+    drain_timeout: Duration,
+    #[command(flatten)]
+    signal: Signal,
     #[command(flatten)]
     record: Record,
 }
@@ -126,6 +135,10 @@ impl Serve {
         &self.record
     }
 
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.drain_timeout
+    }
+
     pub(crate) fn options(self) -> Options {
         let tls = match (self.tls_cert, self.tls_key) {
             (Some(cert), Some(key)) => Tls::Files { cert, key },
@@ -141,6 +154,7 @@ impl Serve {
         options.udp_port = self.udp_port;
         options.shards = self.shards;
         options.advertise = self.advertise;
+        options.signaling = self.signal.options();
         options
     }
 }
@@ -157,6 +171,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use smallrtc::signaling::{IceServer, Mode, Origins, RateLimit};
 
     fn options(words: &[&str]) -> Result<Options, String> {
         let words = std::iter::once("smallrtc").chain(words.iter().copied());
@@ -193,6 +208,35 @@ mod tests {
     }
 
     #[test]
+    fn signalling_is_set_up_by_flags_and_left_alone_without() {
+        let plain = options(&[]).unwrap();
+        assert_eq!(plain.signaling, smallrtc::signaling::Options::new());
+        let words = ["--mode", "single", "--allowed-origins", "http://a,http://b:1"];
+        let more = ["--ice-servers", "stun:x", "--rate-limit", "off"];
+        let given = options(&[words, more].concat()).unwrap().signaling;
+        let origins = Origins::Only(vec!["http://a".to_owned(), "http://b:1".to_owned()]);
+        let expected = smallrtc::signaling::Options::new()
+            .mode(Mode::Single)
+            .allowed_origins(origins)
+            .rate_limit(RateLimit::OFF)
+            .ice_server(IceServer::new(["stun:x"]).unwrap());
+        assert_eq!(given, expected.unwrap());
+    }
+
+    #[test]
+    fn calls_may_end_for_as_long_as_is_said() {
+        let drain = |words: &[&str]| {
+            let words = std::iter::once("smallrtc").chain(words.iter().copied());
+            match Cli::try_parse_from(words).unwrap().task() {
+                Task::Serve(serve) => serve.drain_timeout(),
+                _ => panic!("another task"),
+            }
+        };
+        assert_eq!(drain(&[]), smallrtc_server::limits::DRAIN_TIME);
+        assert_eq!(drain(&["serve", "--drain-timeout", "2m"]), Duration::from_secs(120));
+    }
+
+    #[test]
     fn a_bad_value_names_its_flag() {
         for (words, flag) in [
             (&["--listen", "7860"][..], "--listen"),
@@ -200,6 +244,11 @@ mod tests {
             (&["--shards", "0"], "--shards"),
             (&["--shards", "257"], "--shards"),
             (&["--advertise", "example.org"], "--advertise"),
+            (&["--mode", "double"], "--mode"),
+            (&["--allowed-origins", "example.org"], "--allowed-origins"),
+            (&["--ice-servers", "http://x"], "--ice-servers"),
+            (&["--rate-limit", "fast"], "--rate-limit"),
+            (&["--drain-timeout", "soon"], "--drain-timeout"),
             (&["--bot", "parrot"], "--bot"),
             (&["--max-sessions", "0"], "--max-sessions"),
             (&["--max-sessions", "many"], "--max-sessions"),

@@ -1,10 +1,21 @@
 //! One HTTP connection: which request gets which answer, within the limits.
 //!
+//! | path | answered by |
+//! | --- | --- |
+//! | what `smallrtc::signaling` handles, every preflight | the shards |
+//! | `/health` | 200 while every shard answers within [`HEALTH_TIME_MAX`], else 503 |
+//! | `/ready` | 200 while a call would be taken; 503 while draining, full or closing |
+//! | `/metrics` | every figure, for Prometheus |
+//! | those of the page | its files |
+//!
 //! Every answer has `Content-Length` and none is chunked (the ESP32 client reads no other).
 //! Errors of the peer end its connection and nothing else.
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,22 +27,96 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
+use smallrtc::signaling;
 use smallrtc_smol::Handle;
 use smol::Timer;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
 
 use crate::limits::{
-    HEADER_TIME_MAX, HTTP_BODY_MAX, HTTP_HEAD_MAX, HTTP_HEADERS_MAX, REQUEST_TIME_MAX,
+    HEADER_TIME_MAX, HEALTH_TIME_MAX, HTTP_BODY_MAX, HTTP_HEAD_MAX, HTTP_HEADERS_MAX,
+    REQUEST_TIME_MAX,
 };
+use crate::metrics;
 use crate::page::{self, Asset};
 
 type Answer = Response<Full<Bytes>>;
 
-/// Every method that a client of the protocol uses, now or with file uploads.
-const METHODS: &str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT";
-/// How long a browser may remember a preflight's answer: Starlette's default, which Pipecat uses.
-const PREFLIGHT_AGE_S: &str = "600";
+/// When a client is to ask again, in seconds, as signalling says it.
+const RETRY_AFTER_S: &str = "2";
+
+/// What all connections of a server have in common.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) handle: Handle,
+    pub(crate) signaling: signaling::Options,
+    pub(crate) counters: Counters,
+    /// No new call is taken any more.
+    pub(crate) is_draining: AtomicBool,
+}
+
+/// What is counted of connections and requests, on whichever thread they are.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) requests_late: AtomicU64,
+    pub(crate) requests_too_large: AtomicU64,
+    pub(crate) connections_broken: AtomicU64,
+}
+
+/// What a server counted of its HTTP since its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpStats {
+    /// Connections that were taken.
+    pub connections: u64,
+    /// Connections that were closed because there were too many
+    /// ([`HTTP_CONNECTIONS_MAX`](crate::limits::HTTP_CONNECTIONS_MAX)).
+    pub connections_refused: u64,
+    /// Connections that the system could not give.
+    pub accept_errors: u64,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that took longer than [`REQUEST_TIME_MAX`]: 408.
+    pub requests_late: u64,
+    /// Requests whose body is longer than [`HTTP_BODY_MAX`]: 413.
+    pub requests_too_large: u64,
+    /// Connections whose peer broke a limit or the protocol, or left in the middle.
+    pub connections_broken: u64,
+}
+
+impl Front {
+    pub(crate) fn new(handle: Handle, signaling: signaling::Options) -> Front {
+        let counters = Counters::default();
+        Front { handle, signaling, counters, is_draining: AtomicBool::new(false) }
+    }
+}
+
+impl Counters {
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> HttpStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        HttpStats {
+            connections: read(&self.connections),
+            connections_refused: read(&self.connections_refused),
+            accept_errors: read(&self.accept_errors),
+            handshakes_failed: read(&self.handshakes_failed),
+            requests: read(&self.requests),
+            requests_late: read(&self.requests_late),
+            requests_too_large: read(&self.requests_too_large),
+            connections_broken: read(&self.connections_broken),
+        }
+    }
+}
 
 /// How long a connection waits for what.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +131,14 @@ impl Default for Times {
     }
 }
 
-/// Serves a connection until its peer leaves or breaks a limit.
-pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, handle: Handle, times: Times) {
-    let service = service_fn(|request| answer(&handle, request, times.request));
+/// Serves a connection of a client until it leaves or breaks a limit.
+pub(crate) async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    client: IpAddr,
+    front: Arc<Front>,
+    times: Times,
+) {
+    let service = service_fn(|request| answer(&front, client, request, times.request));
     let served = http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(times.header)
@@ -57,6 +147,7 @@ pub(crate) async fn serve(io: impl AsyncRead + AsyncWrite + Unpin, handle: Handl
         .serve_connection(FuturesIo::new(io), service)
         .await;
     if let Err(error) = served {
+        Counters::count(&front.counters.connections_broken);
         debug!(%error, "an HTTP connection ended early");
     }
 }
@@ -71,59 +162,115 @@ pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> 
 }
 
 async fn answer(
-    handle: &Handle,
+    front: &Front,
+    client: IpAddr,
     request: Request<Incoming>,
     time: Duration,
 ) -> Result<Answer, Infallible> {
+    Counters::count(&front.counters.requests);
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let answered = within(time, route(handle, request)).await;
+    let answered = within(time, route(front, client, request)).await;
     let mut answer = answered.unwrap_or_else(|| {
+        Counters::count(&front.counters.requests_late);
         let mut late = refuse(StatusCode::REQUEST_TIMEOUT, "the request took too long");
         // The rest of its body may still be on the way.
         late.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         late
     });
-    share(&mut answer, origin);
+    // What signalling answers says already who may read it.
+    if !answer.headers().contains_key(header::VARY) {
+        let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
+        put(answer.headers_mut(), front.signaling.cors(origin));
+    }
     Ok(answer)
 }
 
-async fn route(handle: &Handle, request: Request<Incoming>) -> Answer {
-    if is_preflight(&request) {
-        return preflight(request.headers());
-    }
+async fn route(front: &Front, client: IpAddr, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
-    if path.starts_with("/api/") {
-        return signal(handle, request).await;
+    if request.method() == Method::OPTIONS || signaling::handles(path) || path.starts_with("/api/")
+    {
+        return signal(front, client, request).await;
     }
-    match page::asset(path) {
-        Some(asset) if [Method::GET, Method::HEAD].contains(request.method()) => file(asset),
-        Some(_) => {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    match (path, page::asset(path)) {
+        ("/health" | "/ready" | "/metrics", _) | (_, Some(_)) if !is_read => {
             let mut answer = refuse(StatusCode::METHOD_NOT_ALLOWED, "expected GET");
             answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             answer
         }
-        None => refuse(StatusCode::NOT_FOUND, "Not Found"),
+        ("/health", _) => health(front).await,
+        ("/ready", _) => ready(front),
+        ("/metrics", _) => figures(front).await,
+        (_, Some(asset)) => file(asset),
+        (_, None) => refuse(StatusCode::NOT_FOUND, "Not Found"),
     }
 }
 
 /// Reads the body and lets signalling answer.
-async fn signal(handle: &Handle, request: Request<Incoming>) -> Answer {
+async fn signal(front: &Front, client: IpAddr, request: Request<Incoming>) -> Answer {
     let announced = request.body().size_hint().lower();
     if announced > HTTP_BODY_MAX as u64 {
-        return too_large();
+        return too_large(front);
     }
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, HTTP_BODY_MAX).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return too_large(),
+        Err(error) if error.is::<LengthLimitError>() => return too_large(front),
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
     };
-    let response = handle.request(head.method.as_str(), head.uri.path(), &body).await;
+    let fields = head.headers.iter();
+    let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let asked = signaling::Request::new(head.method.as_str(), head.uri.path(), &body);
+    let response = front.handle.serve(asked.headers(fields).client(client)).await;
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(status, response.body)
+    let mut answer = Response::new(Full::new(Bytes::from(response.body)));
+    *answer.status_mut() = status;
+    put(answer.headers_mut(), response.headers);
+    set(&mut answer, header::CACHE_CONTROL, "no-store");
+    set(&mut answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    answer
 }
 
-fn too_large() -> Answer {
+/// Whether the server works: every shard answers.
+async fn health(front: &Front) -> Answer {
+    let stats = within(HEALTH_TIME_MAX, front.handle.shard_stats()).await;
+    match stats {
+        Some(shards) if shards.iter().all(Option::is_some) => state(StatusCode::OK, "ok"),
+        Some(_) => state(StatusCode::SERVICE_UNAVAILABLE, "a shard is gone"),
+        None => state(StatusCode::SERVICE_UNAVAILABLE, "a shard does not answer"),
+    }
+}
+
+/// Whether the server takes calls: for a load balancer.
+fn ready(front: &Front) -> Answer {
+    if front.is_draining.load(Ordering::Relaxed) {
+        return state(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    match front.handle.load() {
+        (_, 0) => state(StatusCode::SERVICE_UNAVAILABLE, "full"),
+        _ => state(StatusCode::OK, "ready"),
+    }
+}
+
+fn state(status: StatusCode, state: &str) -> Answer {
+    let mut answer = json(status, serde_json::json!({ "status": state }).to_string());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        set(&mut answer, header::RETRY_AFTER, RETRY_AFTER_S);
+    }
+    answer
+}
+
+async fn figures(front: &Front) -> Answer {
+    let shards = within(HEALTH_TIME_MAX, front.handle.shard_stats()).await.unwrap_or_default();
+    let text = metrics::write(&shards, &front.counters.stats());
+    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    set(&mut answer, header::CONTENT_TYPE, metrics::CONTENT_TYPE);
+    set(&mut answer, header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+fn too_large(front: &Front) -> Answer {
+    Counters::count(&front.counters.requests_too_large);
     let mut answer = refuse(
         StatusCode::PAYLOAD_TOO_LARGE,
         &format!("the body is larger than the limit of {HTTP_BODY_MAX} bytes"),
@@ -162,29 +309,16 @@ fn set(answer: &mut Answer, name: HeaderName, value: &'static str) {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
-/// A browser that asks whether a page from elsewhere may send what it wants to send.
-fn is_preflight(request: &Request<Incoming>) -> bool {
-    request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-fn preflight(asked: &HeaderMap) -> Answer {
-    let mut answer = Response::new(Full::default());
-    set(&mut answer, header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-    set(&mut answer, header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE_S);
-    if let Some(headers) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers.clone());
+/// Adds the header fields that signalling gives.
+fn put(headers: &mut HeaderMap, fields: Vec<(&'static str, String)>) {
+    for (name, value) in fields {
+        // It promises that they can be written.
+        if let Ok(value) = HeaderValue::from_str(&value)
+            && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+        {
+            headers.insert(name, value);
+        }
     }
-    answer
-}
-
-/// Lets a page from `origin` read the answer. Clients are usually served from another port, and
-/// they send credentials, for which the standard forbids `*` (Fetch section 3.3.5).
-fn share(answer: &mut Answer, origin: Option<HeaderValue>) {
-    set(answer, header::VARY, "Origin");
-    let Some(origin) = origin else { return };
-    answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    set(answer, header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
 }
 
 #[cfg(test)]
@@ -202,7 +336,8 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
             let server = async {
-                serve(stream, handle, times).await;
+                let front = Arc::new(Front::new(handle, signaling::Options::new()));
+                serve(stream, std::net::Ipv4Addr::LOCALHOST.into(), front, times).await;
                 future::pending().await
             };
             let run = async {

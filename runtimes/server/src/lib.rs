@@ -34,6 +34,15 @@
 //! What it never does: touch a datagram (that is `smallrtc-smol`), keep state for each call, or
 //! answer from anything but memory. Each connection is bounded in bytes and in time
 //! ([`limits`]), and their number is bounded, too.
+//!
+//! # Life
+//! | | `/health` | `/ready` | a new call | calls |
+//! | --- | --- | --- | --- | --- |
+//! | serving | 200 | 200, 503 while full | taken, 503 while full | go on |
+//! | draining ([`Server::drain`]) | 200 | 503 | 503 with `Retry-After` | go on |
+//! | closing ([`Server::close`]) | 200 | 503 | 503 | get `peerLeft`, end within `Config::linger` |
+//!
+//! Every refusal and every drop has a counter; `/metrics` tells them all.
 
 #![forbid(unsafe_code)]
 
@@ -41,12 +50,14 @@ pub mod bots;
 mod http;
 pub mod limits;
 pub mod load;
+mod metrics;
 mod options;
 pub mod page;
 mod recordings;
 mod server;
 mod tls;
 
+pub use http::HttpStats;
 pub use options::{OptionError, Options, Tls};
 pub use recordings::Recordings;
 pub use server::Server;

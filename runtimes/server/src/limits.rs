@@ -25,5 +25,18 @@ pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 /// ESP32 client waits this long for an answer (pipecat-esp32 `http.cpp`).
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long all shards together may take to tell their figures. 1 s: what health checks of load
+/// balancers wait at least; a shard that needs longer for one turn is not well.
+pub const HEALTH_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long the program finishes calls, by default, after it was asked to end. 8 s: `docker stop`
+/// kills after 10 s, and the goodbye to the calls that are left takes up to 2 s
+/// (`Config::linger`).
+pub const DRAIN_TIME: Duration = Duration::from_secs(8);
+
+/// How long the goodbye may take, whatever goes wrong, before the program ends without it. 10 s:
+/// five times `Config::linger` as it is by default.
+pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// How long a TLS handshake may take.
 pub const TLS_TIME_MAX: Duration = Duration::from_secs(10);

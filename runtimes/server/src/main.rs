@@ -1,7 +1,10 @@
 //! The program `smallrtc`: options in, address out, a bot in each call, and an orderly end.
 //!
+//! Ctrl-C or SIGTERM drains: no new call is taken, those that there are go on for `--drain-timeout`
+//! at most, then get their goodbye. A second one ends at once.
+//!
 //! Exit codes: 0 after Ctrl-C or SIGTERM, 2 when an option or a file of it cannot be used, 130
-//! after a second Ctrl-C, which waits for nothing. `smallrtc load` ends with 0 when all calls came
+//! after a second signal, which waits for nothing. `smallrtc load` ends with 0 when all calls came
 //! about and lasted, with 1 when not; for `show` and `replay` see [`logs`].
 
 #![forbid(unsafe_code)]
@@ -19,6 +22,7 @@ use async_channel::Sender;
 use async_signal::{Signal, Signals};
 use clap::Parser;
 use futures_lite::{StreamExt, future};
+use smallrtc_server::limits::CLOSE_TIME_MAX;
 use smallrtc_server::load::LoadError;
 use smallrtc_server::{OptionError, Peer, Recordings, Server, bots};
 use smol::Timer;
@@ -56,6 +60,7 @@ fn logged(task: impl FnOnce() -> ExitCode) -> ExitCode {
 fn answer_calls(serve: Serve) -> ExitCode {
     let bot = serve.bot();
     let record = serve.record().clone();
+    let drain = serve.drain_timeout();
     let mut options = serve.options();
     let recordings = match record.apply(options.config) {
         Ok((config, recordings)) => {
@@ -65,7 +70,7 @@ fn answer_calls(serve: Serve) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     smol::block_on(async {
-        match run(options, bot, recordings).await {
+        match run(options, bot, drain, recordings).await {
             Ok(code) => code,
             Err(error) => refuse(&format!("--{error}")),
         }
@@ -114,6 +119,7 @@ fn load(options: Load) -> ExitCode {
 async fn run(
     options: smallrtc_server::Options,
     bot: Bot,
+    drain: Duration,
     recordings: Option<Arc<Recordings>>,
 ) -> Result<ExitCode, OptionError> {
     // Before the address is printed, so that whoever waits for it may stop the program at once.
@@ -123,10 +129,24 @@ async fn run(
     let server = Server::bind(options).await?;
     announce(&server);
     let (running, ended) = async_channel::bounded::<()>(1);
-    future::or(take_calls(&server, bot, running), interrupted(&mut signals)).await;
+    let end = {
+        let calls = take_calls(&server, bot, running);
+        let drained = drained(&server, &mut signals, drain);
+        future::or(drained, async {
+            // The driver is gone.
+            calls.await;
+            End::Politely
+        })
+        .await
+    };
+    if end == End::AtOnce {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     info!("closing");
     let close = async {
-        server.close().await;
+        if within(CLOSE_TIME_MAX, server.close()).await.is_none() {
+            warn!(limit = ?CLOSE_TIME_MAX, "the goodbye took too long: ended without it");
+        }
         // Every bot holds a sender: this gives an error when the last one is gone.
         let _ = within(BOTS_TIME_MAX, ended.recv()).await;
         if let Some(recordings) = recordings
@@ -141,6 +161,33 @@ async fn run(
         ExitCode::from(INTERRUPTED)
     };
     Ok(future::or(close, again).await)
+}
+
+/// How the end was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With a goodbye to the calls that are left.
+    Politely,
+    /// By a second signal.
+    AtOnce,
+}
+
+/// Waits for a signal, and then for the calls to end.
+async fn drained(server: &Server, signals: &mut Option<Signals>, at_most: Duration) -> End {
+    interrupted(signals).await;
+    let (calls, _) = server.handle().load();
+    info!(calls, ?at_most, "draining: no new call is taken");
+    let drain = async {
+        if !server.drain(at_most).await {
+            info!("not all calls have ended in time");
+        }
+        End::Politely
+    };
+    let again = async {
+        interrupted(signals).await;
+        End::AtOnce
+    };
+    future::or(drain, again).await
 }
 
 fn announce(server: &Server) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use smallrtc::Config;
+use smallrtc::{Config, signaling};
 
 /// Where a server listens, what it tells peers, and how it proves itself.
 #[derive(Clone, Debug)]
@@ -28,6 +28,9 @@ pub struct Options {
     pub tls: Tls,
     /// The settings of the calls.
     pub config: Config,
+    /// What signalling may do: how many calls, pages from where, ICE servers for clients, requests
+    /// of one client. One call alone is possible with one shard only.
+    pub signaling: signaling::Options,
 }
 
 /// How HTTP is encrypted. Browsers give microphone and camera to https pages and to localhost
@@ -72,6 +75,7 @@ impl Options {
             advertise: Vec::new(),
             tls: Tls::Off,
             config: Config::new(),
+            signaling: signaling::Options::new(),
         }
     }
 
@@ -107,6 +111,13 @@ impl Options {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Options {
         self.tls = tls;
+        self
+    }
+
+    /// Sets up signalling.
+    #[must_use]
+    pub fn signaling(mut self, signaling: signaling::Options) -> Options {
+        self.signaling = signaling;
         self
     }
 

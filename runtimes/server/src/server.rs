@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -12,7 +14,7 @@ use smol::net::{TcpListener, TcpStream};
 use smol::{Task, Timer};
 use tracing::{debug, error, warn};
 
-use crate::http::{Times, serve, within};
+use crate::http::{Counters, Front, HttpStats, Times, serve, within};
 use crate::limits::{HTTP_CONNECTIONS_MAX, TLS_TIME_MAX};
 use crate::options::{OptionError, Options};
 use crate::{Tls, tls};
@@ -25,7 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// [`Server::close`] tells them.
 #[derive(Debug)]
 pub struct Server {
-    handle: Handle,
+    front: Arc<Front>,
     urls: Vec<String>,
     /// Never sent on: while it lives, connections live.
     open: Sender<()>,
@@ -55,9 +57,10 @@ impl Server {
                 error!(%error, "the UDP socket failed");
             }
         });
-        let http = smol::spawn(listen_on(listener, acceptor, handle.clone(), closed));
+        let front = Arc::new(Front::new(handle, options.signaling));
+        let http = smol::spawn(listen_on(listener, acceptor, Arc::clone(&front), closed));
         let urls = urls(listen, &addresses, options.tls != Tls::Off);
-        Ok(Server { handle, urls, open, http, driver })
+        Ok(Server { front, urls, open, http, driver })
     }
 
     /// Where a browser finds the page; on a wildcard address the first of [`Server::urls`].
@@ -75,24 +78,40 @@ impl Server {
     /// The UDP addresses of the calls.
     #[must_use]
     pub fn udp_addresses(&self) -> &[SocketAddr] {
-        self.handle.udp_addresses()
+        self.front.handle.udp_addresses()
     }
 
     /// The driver's handle: signalling and figures.
     #[must_use]
     pub fn handle(&self) -> &Handle {
-        &self.handle
+        &self.front.handle
+    }
+
+    /// What was counted of HTTP.
+    #[must_use]
+    pub fn http_stats(&self) -> HttpStats {
+        self.front.counters.stats()
     }
 
     /// The next call; `None` when the server is closed.
     pub async fn accept(&self) -> Option<Peer> {
-        self.handle.accept().await
+        self.front.handle.accept().await
+    }
+
+    /// Takes no new call any more: such requests get 503, as does `/ready`. Calls that there are go
+    /// on, and can be replaced, so that they are to be [accepted](Server::accept) meanwhile. Returns
+    /// when the last has ended, at the latest after `at_most`: true when none is left.
+    /// [`Server::close`] is the next step. It cannot be taken back.
+    pub async fn drain(&self, at_most: Duration) -> bool {
+        self.front.is_draining.store(true, Ordering::Relaxed);
+        within(at_most, self.front.handle.drain()).await.is_some()
     }
 
     /// Ends every call, clients get `peerLeft`, and takes no new one; returns when all have
     /// ended, at the latest after `Config::linger`. HTTP ends with it.
     pub async fn close(self) {
-        self.handle.close().await;
+        self.front.is_draining.store(true, Ordering::Relaxed);
+        self.front.handle.close().await;
         self.http.cancel().await;
         self.open.close();
         self.driver.await;
@@ -106,7 +125,12 @@ fn bind_calls(options: &Options) -> Result<(smallrtc_smol::Driver, Handle), Opti
     }
     let port = options.udp_port.unwrap_or(options.listen.port());
     let udp = SocketAddr::new(options.listen.ip(), port);
-    let mut sockets = smallrtc_smol::Options::new().udp(udp).shards(options.shards);
+    if options.signaling.is_single() && options.shards > 1 {
+        let expected = "expected 1 with a single call (mode)";
+        return Err(OptionError::new("shards", options.shards, expected));
+    }
+    let sockets = smallrtc_smol::Options::new().udp(udp).shards(options.shards);
+    let mut sockets = sockets.signaling(options.signaling.clone());
     for address in &options.advertise {
         if address.is_unspecified() || address.is_multicast() {
             let expected = "expected an address that clients reach";
@@ -122,13 +146,15 @@ fn bind_calls(options: &Options) -> Result<(smallrtc_smol::Driver, Handle), Opti
 async fn listen_on(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    handle: Handle,
+    front: Arc<Front>,
     closed: Receiver<()>,
 ) {
+    let counters = &front.counters;
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok((stream, client)) => (stream, client.ip()),
             Err(error) => {
+                Counters::count(&counters.accept_errors);
                 warn!(%error, "a connection could not be taken");
                 Timer::after(ACCEPT_PAUSE).await;
                 continue;
@@ -136,10 +162,12 @@ async fn listen_on(
         };
         // Each connection holds one receiver, this function holds another.
         if closed.receiver_count() > HTTP_CONNECTIONS_MAX {
+            Counters::count(&counters.connections_refused);
             warn!(limit = HTTP_CONNECTIONS_MAX, "too many HTTP connections: the newest is closed");
             continue;
         }
-        let connection = connection(stream, acceptor.clone(), handle.clone());
+        Counters::count(&counters.connections);
+        let connection = connection(stream, client, acceptor.clone(), Arc::clone(&front));
         let closed = closed.clone();
         let until_closed = async move {
             let _ = closed.recv().await;
@@ -148,15 +176,22 @@ async fn listen_on(
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, handle: Handle) {
+async fn connection(
+    stream: TcpStream,
+    client: IpAddr,
+    acceptor: Option<TlsAcceptor>,
+    front: Arc<Front>,
+) {
     // Answers are written at once as a whole: waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let Some(acceptor) = acceptor else { return serve(stream, handle, Times::default()).await };
+    let times = Times::default();
+    let Some(acceptor) = acceptor else { return serve(stream, client, front, times).await };
     match within(TLS_TIME_MAX, acceptor.accept(stream)).await {
-        Some(Ok(stream)) => serve(stream, handle, Times::default()).await,
+        Some(Ok(stream)) => return serve(stream, client, front, times).await,
         Some(Err(error)) => debug!(%error, "a TLS handshake failed"),
         None => debug!("a TLS handshake took too long"),
     }
+    Counters::count(&front.counters.handshakes_failed);
 }
 
 /// The addresses that the server can be opened at: the one that it listens on or, for a

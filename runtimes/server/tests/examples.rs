@@ -3,11 +3,13 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::print_stdout,
-    reason = "programs run beside the test, which waits for them and shows what they did"
+    reason = "programs run beside the test, which asks them, waits for them and shows what they did"
 )]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -15,6 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use smallrtc_server::load::{Load, Report};
+
+/// Where the page comes from that asks.
+const ORIGIN: &str = "http://localhost:5173";
 
 /// How long an example may take to tell its address.
 const START_TIME_MAX: Duration = Duration::from_secs(10);
@@ -130,12 +135,59 @@ fn faults(report: &Report) -> Vec<String> {
     rules.iter().filter(|(holds, _)| !holds).map(|(_, fault)| (*fault).to_owned()).collect()
 }
 
+/// Head and body of what a page from elsewhere is answered.
+fn ask(url: &str, method: &str, path: &str, fields: &str, body: &str) -> (String, String) {
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    stream.set_read_timeout(Some(STOP_TIME_MAX)).expect("a time that is not zero");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {ORIGIN}\r\nConnection: close\r\n\
+         {fields}Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers and closes");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    // Names are written in any case.
+    (format!("{head}\r\n").to_ascii_lowercase(), body.to_owned())
+}
+
+/// Sessions, headers and pages from elsewhere: all that signalling gives must come through.
+fn faults_of_signalling(url: &str) -> Vec<String> {
+    let ask = |method, path: &str, body| ask(url, method, path, "", body);
+    let (head, status) = ask("GET", "/status?now", "");
+    let named = format!("access-control-allow-origin: {ORIGIN}\r\n");
+    let (_, start) = ask("POST", "/start", r#"{"body":{"a":1}}"#);
+    let start: serde_json::Value = serde_json::from_str(&start).unwrap_or_default();
+    let id = start["sessionId"].as_str().unwrap_or_default();
+    let (of_session, empty) = ask("GET", &format!("/sessions/{id}/files"), "");
+    let (bad, detail) = ask("POST", &format!("/sessions/{id}/api/offer"), "{}");
+    let (unknown, text) = ask("POST", "/sessions/nobody/api/offer", "{}");
+    let fields = "Access-Control-Request-Method: PATCH\r\nAccess-Control-Request-Headers: x-a\r\n";
+    let (preflight, _) = self::ask(url, "OPTIONS", "/api/offer", fields, "");
+    let rules = [
+        (status == r#"{"status":"ready","transports":["webrtc"]}"#, "the status is another"),
+        (head.contains("content-type: application/json\r\n"), "the type is not told"),
+        (head.contains(&named) && preflight.contains(&named), "the page's origin is not named"),
+        (preflight.contains(" 200 "), "the preflight is refused"),
+        (preflight.contains("access-control-allow-headers: x-a\r\n"), "its headers are refused"),
+        (of_session.contains(" 200 ") && empty.is_empty(), "the session is not known"),
+        (bad.contains(" 400 ") && detail.contains("sdp: missing"), "its offer goes elsewhere"),
+        (unknown.contains(" 404 "), "nobody's session is known"),
+        (text == "Invalid or not-yet-ready session_id", "the original says it in other words"),
+        (unknown.contains("content-type: text/plain; charset=utf-8\r\n"), "text is told as JSON"),
+    ];
+    rules.iter().filter(|(holds, _)| !holds).map(|(_, fault)| (*fault).to_owned()).collect()
+}
+
 /// Calls an example, then ends it; gives what was wrong.
 fn call(name: &str, path: &Path) -> Vec<String> {
     let mut program = Program::start(name, path);
     let load = Load::new(program.url.as_str()).duration(CALL_TIME).messages(5).expects_echo(true);
     let report = load.run().unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut faults = faults(&report);
+    faults.extend(faults_of_signalling(&program.url));
     if !faults.is_empty() {
         println!("{name}\n{report}");
     }

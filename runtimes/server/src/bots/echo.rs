@@ -1,8 +1,8 @@
 //! The echo bot: sound, messages and pictures come back.
 //!
 //! Sound is decoded and goes out again through the pacing queue; messages come back unchanged,
-//! in order, text as text and binary as binary, except `client-ready`, which is answered;
-//! pictures come back as they were coded, and so does sound in calls that give it out coded.
+//! in order, text as text and binary as binary, except those of RTVI: `client-ready` is answered,
+//! a `client-message` gets itself as its response, `disconnect-bot` ends the call; pictures come back as they were coded, and so does sound in calls that give it out coded.
 //!
 //! Messages go through a queue of their own, so that a peer that reads none of them stops
 //! hearing nothing else.
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
+use smallrtc::rtvi::{Capabilities, Rtvi, RtviEvent, RtviMessage};
 use smallrtc::{
     AudioFrame, CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId,
 };
@@ -19,7 +20,6 @@ use smallrtc_smol::{AudioBlock, Peer, PeerSender, Received};
 use tracing::{debug, info};
 
 use super::delay::{Backlog, LEAD};
-use super::rtvi::bot_ready;
 
 /// Messages on their way back that wait for room in the call's own queue. As many as a call holds
 /// before its channel opens; when it is full the bot reads nothing until there is room, and the
@@ -64,10 +64,28 @@ async fn repeat(peer: &mut Peer, messages: Sender<Message>) -> Option<CloseReaso
 }
 
 async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
+    let all = Capabilities {
+        audio_in: true,
+        audio_out: true,
+        video_in: true,
+        video_out: true,
+        ..Capabilities::default()
+    };
+    let mut rtvi = Rtvi::new().capabilities(all);
     while let Ok(message) = messages.recv().await {
-        let answer = bot_ready(&message).unwrap_or(message);
-        if let Err(error) = peer.send_message(answer).await {
-            debug!(%error, "a message could not be returned");
+        let answer = match rtvi.handle(message) {
+            Some(RtviEvent::Foreign(message)) => Some(message),
+            Some(RtviEvent::ClientMessage { id, kind, data }) => {
+                let data = data.as_ref();
+                Some(RtviMessage::ServerResponse { id: &id, kind: &kind, data }.into())
+            }
+            Some(RtviEvent::DisconnectBot { .. }) => return peer.close().await,
+            _ => None,
+        };
+        for answer in std::iter::from_fn(|| rtvi.poll_reply()).chain(answer) {
+            if let Err(error) = peer.send_message(answer).await {
+                debug!(%error, "a message could not be returned");
+            }
         }
     }
 }

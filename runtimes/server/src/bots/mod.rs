@@ -3,7 +3,6 @@
 mod delay;
 mod echo;
 mod pass;
-mod rtvi;
 
 pub use echo::echo;
 pub use pass::{pass, pass_config};
