@@ -94,9 +94,9 @@ pub(crate) struct Serve {
     /// microphone on every address, not on localhost alone.
     #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
     tls_self_signed: bool,
-    /// How long calls may go on after Ctrl-C or SIGTERM, while no new one is taken: `8s`, `500ms`,
-    /// `2m`. Then they get their goodbye. A second signal ends at once.
-    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = load::duration)]
+    /// How long calls may go on after Ctrl-C or SIGTERM, while no new one is taken: `500ms`, `8s`,
+    /// `2m`. Then they get their goodbye, which takes up to 2 s. A second signal ends at once.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = load::duration)]
     drain_timeout: Duration,
     #[command(flatten)]
     signal: Signal,

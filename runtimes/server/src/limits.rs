@@ -29,10 +29,11 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 /// balancers wait at least; a shard that needs longer for one turn is not well.
 pub const HEALTH_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How long the program finishes calls, by default, after it was asked to end. 8 s: `docker stop`
-/// kills after 10 s, and the goodbye to the calls that are left takes up to 2 s
-/// (`Config::linger`).
-pub const DRAIN_TIME: Duration = Duration::from_secs(8);
+/// How long the program lets calls go on, by default, after it was asked to end. 2 s: whoever
+/// pressed Ctrl-C with a call open waits for it. A server that is to finish its calls is given more,
+/// but 2 s less (`Config::linger`, for the goodbye) than it has until it is killed: `docker stop`
+/// kills after 10 s, Kubernetes after 30.
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// How long the goodbye may take, whatever goes wrong, before the program ends without it. 10 s:
 /// five times `Config::linger` as it is by default.

@@ -1,8 +1,12 @@
 //! The echo bot: sound, messages and pictures come back.
 //!
 //! Sound is decoded and goes out again through the pacing queue; messages come back unchanged,
-//! in order, text as text and binary as binary, except those of RTVI: `client-ready` is answered,
-//! a `client-message` gets itself as its response, `disconnect-bot` ends the call; pictures come back as they were coded, and so does sound in calls that give it out coded.
+//! in order, text as text and binary as binary, but for those of RTVI; pictures come back as they
+//! were coded, and so does sound in calls that give it out coded.
+//!
+//! Of RTVI `client-ready` is answered, a request of the page (`client-message`) gets itself back,
+//! one of the kind `renegotiate` makes the bot ask for a new offer before, and `disconnect-bot`
+//! ends the call.
 //!
 //! Messages go through a queue of their own, so that a peer that reads none of them stops
 //! hearing nothing else.
@@ -76,6 +80,9 @@ async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
         let answer = match rtvi.handle(message) {
             Some(RtviEvent::Foreign(message)) => Some(message),
             Some(RtviEvent::ClientMessage { id, kind, data }) => {
+                if kind == "renegotiate" {
+                    peer.request_renegotiation().await;
+                }
                 let data = data.as_ref();
                 Some(RtviMessage::ServerResponse { id: &id, kind: &kind, data }.into())
             }

@@ -18,7 +18,8 @@ pub(crate) struct Load {
     /// How long all calls last together, after the last has connected: `10s`, `500ms`, `2m`.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// How many calls begin in a second.
+    /// How many calls begin in a second. All come from one address: a server of smallrtc that is
+    /// to take more than 100 a second is started with `--rate-limit off`.
     #[arg(long, value_name = "PER_SECOND", default_value_t = 50)]
     rate: u32,
     /// Threads that the callers share; one does for 1,000 calls.

@@ -72,8 +72,10 @@ pub fn signaling(data: &[u8]) {
     let mut endpoint = Endpoint::new(config(true), Seed::from_number(3), now);
     endpoint.add_local_candidate(local());
     let mut signaling = Signaling::new(Seed::from_number(4));
-    for method in ["POST", "PATCH", "GET"] {
-        let request = Request::new(method, "/api/offer", data);
+    for (method, path) in
+        [("POST", "/api/offer"), ("PATCH", "/api/offer"), ("GET", "/api/offer"), ("POST", "/start")]
+    {
+        let request = Request::new(method, path, data);
         let named = named_call(request);
         assert!(named.is_none_or(|named| named.shard < Ufrag::NODES), "a shard that cannot be");
         match signaling.handle(&mut endpoint, request, now) {
