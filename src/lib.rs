@@ -42,8 +42,8 @@
 //!   its [`CloseReason`] names.
 //! - What the network or signalling brings neither panics nor becomes an error of a datagram.
 //!
-//! A call can be written down while it goes on, and replayed: [`record`]. What Pipecat's clients and
-//! bots say to each other is optional: [`rtvi`].
+//! A call can be written down while it goes on, and replayed: [`record`]. What Pipecat's clients
+//! and bots say to each other is optional: [`rtvi`].
 //!
 //! # Features
 //! `opus` (default): sound is coded and decoded, in pure Rust. Without it the core carries coded

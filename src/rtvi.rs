@@ -75,8 +75,8 @@ pub const VERSION: &str = "2.2.0";
 /// Major numbers of clients that are understood, those that Pipecat 1.14 takes.
 const MAJORS: [u32; 2] = [1, 2];
 
-/// Replies that wait to be polled. 16: one message makes two at most, so that they pile up only when
-/// nobody polls.
+/// Replies that wait to be polled. 16: one message makes two at most, so that they pile up only
+/// when nobody polls.
 pub const REPLIES_MAX: usize = 16;
 
 /// The longest `id` of a message, in bytes. 128: clients write 8 characters, or a UUID.

@@ -1,5 +1,5 @@
-//! Requests and answers between tiny_http and the core, for examples that have it on a thread of its
-//! own: the page, and all else for signalling.
+//! Requests and answers between tiny_http and the core, for examples that have it on a thread of
+//! its own: the page, and all else for signalling.
 
 use std::io::Read;
 use std::net::SocketAddr;

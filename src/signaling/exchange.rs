@@ -204,7 +204,8 @@ pub struct Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamedCall {
-    /// A `pc_id` or a `sessionId`, of the shape in which [`Signaling`](super::Signaling) gives them.
+    /// A `pc_id` or a `sessionId`, of the shape in which [`Signaling`](super::Signaling) gives
+    /// them.
     pub name: String,
     /// The shard that it leads to (`Config::place`), below 4096; not always one that there is.
     pub shard: u16,

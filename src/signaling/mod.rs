@@ -1,10 +1,10 @@
 //! The SmallWebRTC requests and answers.
 //!
 //! Clients that speak Pipecat's protocol make and steer a call with a few HTTP requests (its
-//! `request_handler.py` and `run.py`). This module turns them into calls of an [`Endpoint`], without
-//! any HTTP: what matters of a request comes in, a status, headers and a body go out, and whoever
-//! owns the server moves them. It opens no socket, reads no clock and draws no randomness but from
-//! its seed.
+//! `request_handler.py` and `run.py`). This module turns them into calls of an [`Endpoint`],
+//! without any HTTP: what matters of a request comes in, a status, headers and a body go out, and
+//! whoever owns the server moves them. It opens no socket, reads no clock and draws no randomness
+//! but from its seed.
 //!
 //! | request | body: must have | may have | answer |
 //! | --- | --- | --- | --- |
@@ -29,16 +29,16 @@
 //! request that is refused changes nothing: 400 with the field named, 404 for a path, `pc_id` or
 //! session that is not there, 405, 413, 429 to a client that asks too often, and 503 at a limit and
 //! while the server is about to end; the last two with `Retry-After`. An error's body is
-//! `{"detail":"..."}` as the original's, but for an unknown session, which gets the original's text.
-//! Where the original answers every mistake under `/sessions` as `Invalid WebRTC request`, the
-//! answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].
+//! `{"detail":"..."}` as the original's, but for an unknown session, which gets the original's
+//! text. Where the original answers every mistake under `/sessions` as `Invalid WebRTC request`,
+//! the answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].
 //!
 //! The protocol has no trickle towards the client, so an answer must hold all our candidates. While
-//! they are being gathered an offer waits: [`Reply::Later`]. Candidates for a call that is not there
-//! (yet) are not kept: clients send them after the answer.
+//! they are being gathered an offer waits: [`Reply::Later`]. Candidates for a call that is not
+//! there (yet) are not kept: clients send them after the answer.
 //!
-//! The names of calls and of sessions carry the shard of their endpoint, so that whoever has several
-//! endpoints finds the one that a request is for without a table: [`named_call`].
+//! The names of calls and of sessions carry the shard of their endpoint, so that whoever has
+//! several endpoints finds the one that a request is for without a table: [`named_call`].
 //!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
@@ -150,8 +150,8 @@ impl Target<'_> {
 }
 
 /// Reads from a request which call or session it speaks of, for whoever has several endpoints and
-/// looks for the one to hand it to. Under `/sessions/` that is the session, whose calls are with it;
-/// else it is the call that the body names. The method decides nothing.
+/// looks for the one to hand it to. Under `/sessions/` that is the session, whose calls are with
+/// it; else it is the call that the body names. The method decides nothing.
 ///
 /// `None` when it names none, when the name has another shape than those of [`Signaling`], and
 /// when the body cannot be read: any endpoint refuses it then, or makes a new call of it.

@@ -81,9 +81,9 @@ impl Names {
         name
     }
 
-    /// A new id for a session of `/start`: a UUID of version 4 as in the original, whose first three
-    /// hex digits are the shard. Whoever knows it gets what was kept for its owner, so the other 110
-    /// bits are drawn from the secret stream.
+    /// A new id for a session of `/start`: a UUID of version 4 as in the original, whose first
+    /// three hex digits are the shard. Whoever knows it gets what was kept for its owner, so the
+    /// other 110 bits are drawn from the secret stream.
     pub(super) fn give_start(&mut self, shard: u16) -> String {
         let mut secret = [0; 16];
         self.entropy.fill_secret(&mut secret);

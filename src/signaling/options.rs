@@ -135,7 +135,8 @@ impl Options {
 
     /// How many calls there may be. Default: [`Mode::Multiple`].
     ///
-    /// [`Mode::Single`] holds for one endpoint: whoever has several gives offers to the first alone.
+    /// [`Mode::Single`] holds for one endpoint: whoever has several gives offers to the first
+    /// alone.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Options {
         self.mode = mode;

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{BODY_LEN_MAX, Response, SignalingStats, WAITING_MAX};
 use crate::NegotiateError;
 
-/// What a client is told to wait, in seconds, when it is refused for want of room. 2: the JavaScript
-/// client tries again after 2000 ms (`smallWebRTCTransport.ts`).
+/// What a client is told to wait, in seconds, when it is refused for want of room. 2: the
+/// JavaScript client tries again after 2000 ms (`smallWebRTCTransport.ts`).
 const RETRY_AFTER_S: u64 = 2;
 
 /// What the original says to an unknown session (`run.py`), as text.

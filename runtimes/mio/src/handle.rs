@@ -193,16 +193,16 @@ impl Handle {
         Some(Handle { only, ..self.clone() })
     }
 
-    /// Answers an HTTP request of a SmallWebRTC client of whom nothing is known: without its address
-    /// no limit holds for it, and without its headers no page from elsewhere reads the answer. What
-    /// a server takes in belongs to [`Handle::serve`].
+    /// Answers an HTTP request of a SmallWebRTC client of whom nothing is known: without its
+    /// address no limit holds for it, and without its headers no page from elsewhere reads the
+    /// answer. What a server takes in belongs to [`Handle::serve`].
     #[must_use]
     pub fn request(&self, method: &str, path: &str, body: &[u8]) -> Response {
         self.serve(Request::new(method, path, body))
     }
 
-    /// Answers an HTTP request of a SmallWebRTC client (`smallrtc::signaling` says which there are).
-    /// Its status is 503 when the driver is gone or closing. Waits for the driver.
+    /// Answers an HTTP request of a SmallWebRTC client (`smallrtc::signaling` says which there
+    /// are). Its status is 503 when the driver is gone or closing. Waits for the driver.
     ///
     /// Of several shards the one of the call that it names (`pc_id`) or by whose session it comes
     /// answers, or if there is neither the one with the fewest calls and requests on their way, of

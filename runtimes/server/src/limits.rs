@@ -30,8 +30,8 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 pub const HEALTH_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How long the program lets calls go on, by default, after it was asked to end. 2 s: whoever
-/// pressed Ctrl-C with a call open waits for it. A server that is to finish its calls is given more,
-/// but 2 s less (`Config::linger`, for the goodbye) than it has until it is killed: `docker stop`
+/// pressed Ctrl-C with a call open waits for it. A server that is to finish its calls is given
+/// more, but 2 s less (`Config::linger`, for the goodbye) than it has until it is killed: Docker
 /// kills after 10 s, Kubernetes after 30.
 pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 

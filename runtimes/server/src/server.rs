@@ -99,8 +99,8 @@ impl Server {
     }
 
     /// Takes no new call any more: such requests get 503, as does `/ready`. Calls that there are go
-    /// on, and can be replaced, so that they are to be [accepted](Server::accept) meanwhile. Returns
-    /// when the last has ended, at the latest after `at_most`: true when none is left.
+    /// on, and can be replaced, so that they are to be [accepted](Server::accept) meanwhile.
+    /// Returns when the last has ended, at the latest after `at_most`: true when none is left.
     /// [`Server::close`] is the next step. It cannot be taken back.
     pub async fn drain(&self, at_most: Duration) -> bool {
         self.front.is_draining.store(true, Ordering::Relaxed);
