@@ -187,8 +187,10 @@ async fn answer(
 
 async fn route(front: &Front, client: IpAddr, request: Request<Incoming>) -> Answer {
     let path = request.uri().path();
-    if request.method() == Method::OPTIONS || signaling::handles(path) || path.starts_with("/api/")
-    {
+    // A preflight asks for whatever path, and names what it wants to send there.
+    let is_preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if is_preflight || signaling::handles(path) || path.starts_with("/api/") {
         return signal(front, client, request).await;
     }
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
