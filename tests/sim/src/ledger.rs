@@ -23,7 +23,10 @@ use std::hash::{DefaultHasher, Hasher};
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use smallrtc::{AudioId, Delivery, EncodedFrame, Event, Message, SendError, Stats, TrackId};
+use smallrtc::{
+    AudioCleared, AudioFrame, AudioId, AudioInfo, AudioOrigin, Delivery, EncodedFrame, Event,
+    MediaKind, Message, Offer, SendError, Stats, Track, TrackId,
+};
 
 // The limits of ARCHITECTURE.md, said again: a limit that is moved by mistake has to show.
 const AUDIO_PIECES_MAX: usize = 8192;
@@ -67,6 +70,8 @@ pub struct Sound {
     pub dropped: u64,
     /// Not told of yet.
     pub queued: u64,
+    /// Pieces that were told of, as gone out or as dropped.
+    pub pieces: u64,
 }
 
 /// What one side said and the other has not heard.
@@ -122,6 +127,7 @@ pub struct Ledger {
     pieces: VecDeque<Piece>,
     next_id: u64,
     sound: Sound,
+    heard: u64,
     /// A piece that ended short, although nothing but the session's end explains it.
     short: Option<AudioId>,
     /// Lengths of messages that were accepted and wait.
@@ -153,12 +159,23 @@ impl Ledger {
         Sound { queued: self.pieces.iter().map(|piece| piece.len).sum(), ..self.sound }
     }
 
+    /// Samples per channel that the bot has read of what the page says, silence left out.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Whether all that was said is heard or was told of as dropped, either way, and all sound has
     /// gone out. The page must have said messages of the application only.
     pub(crate) fn is_at_rest(&self) -> bool {
         let unheard = self.out.messages.len() as u64 + self.out.skipped;
         let is_heard = self.within.messages.is_empty() && self.within.skipped == 0;
         self.pieces.is_empty() && unheard == self.lost && is_heard
+    }
+
+    /// Whether messages were accepted that are not heard.
+    pub(crate) fn has_words_out(&self) -> bool {
+        !self.out.messages.is_empty() || self.out.skipped > self.lost
     }
 
     /// A call may have brought more of everything.
@@ -182,6 +199,17 @@ impl Ledger {
         (self.sound, self.out) = (Sound::default(), Said::default());
     }
 
+    /// An offer was answered or refused; these tracks are left.
+    pub(crate) fn negotiated(&mut self, offer: &Offer, is_taken: bool, tracks: &[Track]) {
+        self.touch();
+        if is_taken {
+            self.offered(offer.sdp());
+        }
+        if !tracks.iter().any(|track| track.sends && track.kind == MediaKind::Audio) {
+            self.silenced();
+        }
+    }
+
     pub(crate) fn offered(&self, sdp: &str) {
         let len = sdp.len();
         let lines = sdp.lines().filter(|line| line.starts_with("m=")).count();
@@ -194,7 +222,12 @@ impl Ledger {
         self.pieces.iter_mut().for_each(|piece| piece.may_be_short = true);
     }
 
-    pub(crate) fn audio_sent(&mut self, id: AudioId, samples: usize, rate: u32) {
+    pub(crate) fn audio_taken(&mut self, id: AudioId, frame: &AudioFrame<'_>) {
+        let samples = frame.samples.len() / usize::from(frame.channels);
+        self.audio_sent(id, samples, frame.rate);
+    }
+
+    fn audio_sent(&mut self, id: AudioId, samples: usize, rate: u32) {
         if self.has_bot {
             return;
         }
@@ -210,11 +243,16 @@ impl Ledger {
         assert!(behind <= AUDIO_MAX + AUDIO_SLACK, "{behind:?} of sound wait");
     }
 
+    pub(crate) fn cleared(&mut self, cleared: &AudioCleared) {
+        let pieces = cleared.pieces.iter().map(|piece| (piece.id, piece.sent, piece.dropped));
+        self.audio_cleared(&pieces.collect::<Vec<_>>());
+    }
+
     /// Pieces that were cleared are the last of those that wait, in order, each to the sample;
     /// those before them have gone out and are told of as finished.
     ///
     /// Each is its name, what was sent and what was dropped.
-    pub(crate) fn audio_cleared(&mut self, cleared: &[(AudioId, u64, u64)]) {
+    fn audio_cleared(&mut self, cleared: &[(AudioId, u64, u64)]) {
         if self.has_bot {
             return;
         }
@@ -225,6 +263,7 @@ impl Ledger {
             assert_eq!(sent + dropped, piece.len, "{id:?}: sent and dropped are all of it");
             self.sound.sent += sent;
             self.sound.dropped += dropped;
+            self.sound.pieces += 1;
         }
     }
 
@@ -242,6 +281,7 @@ impl Ledger {
         }
         self.sound.sent += samples;
         self.sound.dropped += piece.len - samples;
+        self.sound.pieces += 1;
     }
 
     pub(crate) fn message_sent(
@@ -372,12 +412,18 @@ impl Ledger {
         assert!(is_said, "the bot hears {text:?}: never said, twice or out of order");
     }
 
-    pub(crate) fn audio_read(&mut self, samples: usize, rate: u32, is_silence: bool) {
+    pub(crate) fn block_read(&mut self, info: &AudioInfo) {
+        self.audio_read(info.samples, info.rate, info.origin == AudioOrigin::Silence);
+    }
+
+    fn audio_read(&mut self, samples: usize, rate: u32, is_silence: bool) {
         let time = Duration::from_secs(samples as u64) / rate;
         let AtOnce { pcm, pause, .. } = &mut self.at_once;
         *pcm += time;
         if is_silence {
             *pause += time;
+        } else {
+            self.heard += samples as u64;
         }
         // How long the longest pause was does not show when it was read in parts, and is at most
         // all silence together.

@@ -6,7 +6,9 @@
 //!
 //! - what was said before is heard, on either side, where the call went on to the end,
 //! - sound that was queued has gone out by then,
-//! - the session ends once, within the time that its reason allows, with everything accounted for.
+//! - the session ends once, within the time that its reason allows, with everything accounted for,
+//! - an act explains that reason: a call is lost only when the links were broken or the page was
+//!   gone for most of 20 s, and so on.
 //!
 //! A script prints as a whole `#[test]` function that runs it: see its `Display`.
 //!
@@ -289,4 +291,57 @@ pub struct Ending {
     pub sound: Sound,
     /// What the session counted.
     pub stats: Stats,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page and a bot that say a word, stop for a while, and go on.
+    fn talk(act: Act) -> Script {
+        let acts = vec![
+            Act::Wait { ms: 1_000 },
+            act,
+            Act::Wait { ms: 8_000 },
+            Act::LinksHeal,
+            Act::BotSays { len: 3 },
+            Act::Wait { ms: 1_000 },
+        ];
+        Script { acts, ..Script::new(Kind::Scripted, 1) }
+    }
+
+    /// With half a second each until it is disconnected, and then lost.
+    fn impatient(script: &Script) -> Setup {
+        let half = Duration::from_millis(500);
+        script.setup().config(|config| config.liveness_timeout(half).disconnected_timeout(half))
+    }
+
+    #[test]
+    fn links_that_were_broken_for_eight_seconds_lose_no_call() {
+        let ending = talk(Act::LinksBreak).run();
+        assert!(ending.was_connected);
+    }
+
+    #[test]
+    #[should_panic(expected = "Lost at")]
+    fn a_call_that_is_lost_before_its_time_is_caught() {
+        let script = talk(Act::LinksBreak);
+        script.run_on(impatient(&script));
+    }
+
+    #[test]
+    #[should_panic(expected = "Lost at")]
+    fn a_call_that_is_lost_because_its_page_was_quiet_is_caught() {
+        let script = talk(Act::Wait { ms: 1_500 });
+        script.run_on(impatient(&script).browser(|browser| browser.chatters = false));
+    }
+
+    #[test]
+    #[should_panic(expected = "NeverConnected at")]
+    fn a_call_that_is_given_up_before_its_minute_is_caught() {
+        let acts = vec![Act::LinksBreak, Act::Wait { ms: 20_000 }];
+        let script = Script { acts, ..Script::new(Kind::Scripted, 1) };
+        let brief = Duration::from_secs(10);
+        script.run_on(script.setup().config(|config| config.connecting_timeout(brief)));
+    }
 }

@@ -10,15 +10,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use smallrtc::{AudioFrame, CloseReason, ConnectionState, Event, Message, NegotiateError, Routed};
+use smallrtc::{AudioFrame, ConnectionState, Event, Message, NegotiateError, Routed};
 
+use crate::fate::Fate;
 use crate::{
     DriverConfig, Kind, LinkConfig, Nat, NatConfig, NatKind, Packet, Setup, World, bot_address,
     null_packet,
 };
 
 /// Acts of one storm: enough that a few calls live through several of each.
-const ACTS: usize = 40;
+const ACTS: usize = 80;
+
+/// Words, or pieces of sound, of one act at most.
+const SAID_MAX: usize = 4;
+
+/// The rates that bots speak at.
+const RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
 /// Sessions of an endpoint; a few more want to come.
 const SESSIONS_MAX: usize = 6;
@@ -50,6 +57,14 @@ struct Words {
     page: Vec<String>,
     /// The page has left, in whatever way.
     is_gone: bool,
+    fate: Fate,
+}
+
+impl Words {
+    fn vanishes(&mut self, at: Duration) {
+        self.is_gone = true;
+        self.fate.goes(at);
+    }
 }
 
 /// A world and what happens in it.
@@ -58,12 +73,13 @@ struct Storm {
     world: World,
     calls: BTreeMap<usize, Words>,
     moves: u16,
+    has_bots: bool,
 }
 
 /// Lets a storm pass over a world of which everything is drawn from one seed, and gives what is
 /// left: no call, and all outcomes.
 ///
-/// | drawn for the whole world | drawn for each of 40 acts |
+/// | drawn for the whole world | drawn for each of 80 acts |
 /// | --- | --- |
 /// | links: good or bad | a browser comes, hangs up, vanishes, moves to another address |
 /// | one to three endpoints of six sessions | a link or all of them are dark for a while |
@@ -71,7 +87,7 @@ struct Storm {
 /// | no router, or one whose mappings live for so long | |
 /// | clocks that drift by up to 200 ppm | a driver stops for a while |
 /// | drivers: how late, how restless | an application reads now and then, or at once again |
-/// | | either side says a word or speaks; the page offers again; the bot asks for an offer |
+/// | | either side says words or speaks; the page offers again; the bot asks for an offer |
 /// | | the bot reads sound, clears what it queued, closes; a stranger sends bytes |
 ///
 /// What is asked, beside what the pump checks on every datagram and every event:
@@ -80,8 +96,13 @@ struct Storm {
 /// - once everybody is left alone, a call that goes on has every word heard on either side within
 ///   190 s, but for what the session told to be dropped, and the page hears sound,
 /// - no endpoint has more sessions than it may, and refuses only when all have as many,
-/// - every call ends once, at most 65 s after its page is gone without a word, and then no
-///   endpoint keeps a session or a deadline.
+/// - every call ends once, for a reason that an act explains: it is lost only when it was dark or
+///   its page was gone for most of 20 s, hung up only when its page did that, and so on,
+/// - it ends at most 65 s after its page is gone without a word, and then no endpoint keeps a
+///   session or a deadline. The calls that go on to the end have it in the last 65 s.
+///
+/// Without bots the books of each call are kept as well ([`World::ledger`]), and a call at rest has
+/// said and told of everything.
 ///
 /// `prepare` sees the world before anything happens, and may seat bots. They may say what they
 /// like, but for texts that begin with `bot `, which are the storm's own, and they must leave the
@@ -109,10 +130,21 @@ struct Storm {
 /// # Panics
 /// When anything that is asked, above or by the pump, is not so.
 pub fn storm(kind: Kind, seed: u64, prepare: impl FnOnce(&mut World)) -> World {
+    storm_on(kind, seed, |setup| setup, prepare)
+}
+
+/// A storm over a world that is set up a little otherwise than it is drawn.
+fn storm_on(
+    kind: Kind,
+    seed: u64,
+    change: impl FnOnce(Setup) -> Setup,
+    prepare: impl FnOnce(&mut World),
+) -> World {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut world = World::new(draw(kind, seed, &mut random));
+    let mut world = World::new(change(draw(kind, seed, &mut random)));
     prepare(&mut world);
-    let mut storm = Storm { random, world, calls: BTreeMap::new(), moves: 0 };
+    let has_bots = world.has_bots();
+    let mut storm = Storm { random, world, calls: BTreeMap::new(), moves: 0, has_bots };
     for _ in 0..ACTS {
         storm.act();
         let pause = Duration::from_millis(storm.random.u64(..1_500));
@@ -159,8 +191,8 @@ impl Storm {
         let drawn = self.random.u64(1..8_000);
         let (world, span) = (&mut self.world, Duration::from_millis(drawn));
         match self.random.usize(..20) {
-            0 => world.black_out(number, span),
-            1 => world.black_out_all(span / 3),
+            0 => self.darkens(number, span),
+            1 => self.darkens_all(span / 3),
             2 => world.nat(number).into_iter().for_each(Nat::rebind),
             3 => world.stall(world.outcome(number).endpoint, span / 4),
             4 => world.read_every(number, Some(span / 4)),
@@ -175,10 +207,26 @@ impl Storm {
         }
     }
 
+    fn darkens(&mut self, number: usize, span: Duration) {
+        self.world.black_out(number, span);
+        let (at, words) = (self.world.elapsed(), self.calls.get_mut(&number).expect("a call"));
+        words.fate.darkens(at, at + span);
+    }
+
+    fn darkens_all(&mut self, span: Duration) {
+        self.world.black_out_all(span);
+        let at = self.world.elapsed();
+        self.calls.values_mut().for_each(|words| words.fate.darkens(at, at + span));
+    }
+
     fn come(&mut self) {
         let number = self.world.add_browser(|_| {});
         match self.world.call(number) {
-            Ok(_) => drop(self.calls.insert(number, Words::default())),
+            Ok(_) => {
+                let mut fate = Fate::new(self.world.elapsed());
+                fate.has_bot = self.has_bots;
+                self.calls.insert(number, Words { fate, ..Words::default() });
+            }
             Err(NegotiateError::Full { limit }) => {
                 assert_eq!(limit, SESSIONS_MAX);
                 for endpoint in 0..self.world.endpoints() {
@@ -200,8 +248,12 @@ impl Storm {
         self.moves += 1;
         let [high, low] = self.moves.to_be_bytes();
         let address = SocketAddr::from(([10, 99, high, low], 50_000));
-        // Refused by a session that is closing, and by one that is not through its first offer.
-        drop(self.world.restart(number, address));
+        // Refused by a session that is closing, and by one that is not through its first offer:
+        // then the page is where nobody looks for it.
+        if self.world.restart(number, address).is_err() {
+            let (at, words) = (self.world.elapsed(), self.calls.get_mut(&number).expect("a call"));
+            words.fate.goes(at);
+        }
     }
 
     /// Bytes of a stranger, who must get no answer: the world knows nobody at this address.
@@ -216,10 +268,12 @@ impl Storm {
 
     fn bot_says(&mut self, number: usize) {
         let (now, words) = (self.world.now(), self.calls.get_mut(&number).expect("a call"));
-        let word = format!("bot {number} {}", words.bot.len());
         let Some(mut session) = self.world.session(number) else { return };
-        if session.send_message(Message::text(&word), now).is_ok() {
-            words.bot.push(word);
+        for _ in 0..self.random.usize(1..=SAID_MAX) {
+            let word = format!("bot {number} {}", words.bot.len());
+            if session.send_message(Message::text(&word), now).is_ok() {
+                words.bot.push(word);
+            }
         }
     }
 
@@ -236,8 +290,14 @@ impl Storm {
         let (now, chosen) = (self.world.now(), self.random.usize(..4));
         let Some(mut session) = self.world.session(number) else { return };
         match chosen {
-            // Refused while nobody takes sound.
-            0 => drop(session.send_audio(AudioFrame::mono(&[700; 8_000], 16_000), now)),
+            0 => {
+                for _ in 0..self.random.usize(1..=SAID_MAX) {
+                    let (len, rate) = (self.random.usize(1..24_000), self.random.usize(..4));
+                    let sound = vec![700; len];
+                    // Refused while nobody takes sound.
+                    drop(session.send_audio(AudioFrame::mono(&sound, RATES[rate]), now));
+                }
+            }
             1 => drop(session.clear_audio(now)),
             2 => session.request_renegotiation(now),
             _ => {
@@ -261,9 +321,11 @@ impl Storm {
             0 => browser.speak(null_packet(&[700, 700]), now),
             1 => browser.hush(),
             _ => {
-                let word = format!("page {number} {}", words.page.len());
-                if browser.send_text(&word, now) {
-                    words.page.push(word);
+                for _ in 0..self.random.usize(1..=SAID_MAX) {
+                    let word = format!("page {number} {}", words.page.len());
+                    if browser.send_text(&word, now) {
+                        words.page.push(word);
+                    }
                 }
             }
         }
@@ -271,20 +333,23 @@ impl Storm {
 
     /// Somebody ends the call, in one way or the other.
     fn ends(&mut self, number: usize) {
-        let (now, words) = (self.world.now(), self.calls.get_mut(&number).expect("a call"));
+        let (now, at) = (self.world.now(), self.world.elapsed());
+        let words = self.calls.get_mut(&number).expect("a call");
         match self.random.usize(..3) {
             0 => {
                 if let Some(mut session) = self.world.session(number) {
                     session.close(now);
+                    words.fate.closes(at);
                 }
             }
             1 if !words.is_gone => {
                 self.world.browser(number).hang_up(now);
                 words.is_gone = true;
+                words.fate.hangs_up(at);
             }
             _ => {
                 self.world.browser(number).vanish();
-                words.is_gone = true;
+                words.vanishes(at);
             }
         }
     }
@@ -318,6 +383,11 @@ impl Storm {
             assert!(self.world.now() < end, "browser {number}: not every word was heard");
             self.world.drive_for(Duration::from_secs(1));
         }
+        while let Some(number) = numbers.iter().find(|number| self.owes_accounts(**number)) {
+            let ledger = self.world.ledger(*number);
+            assert!(self.world.now() < end, "browser {number}: not all is told of: {ledger:?}");
+            self.world.drive_for(Duration::from_secs(1));
+        }
         self.assert_nobody_hears_others();
         let since = self.world.elapsed();
         let mut talks = numbers;
@@ -347,6 +417,13 @@ impl Storm {
         heard + dropped < by_bot || outcome.messages().len() < by_page
     }
 
+    /// Whether the books of a call that goes on are open.
+    fn owes_accounts(&mut self, number: usize) -> bool {
+        let is_over = self.calls[&number].is_gone || self.world.session(number).is_none();
+        let ledger = self.world.ledger(number);
+        !self.has_bots && !is_over && ledger.is_some_and(|ledger| !ledger.is_at_rest())
+    }
+
     fn talks(&mut self, number: usize) -> bool {
         let is_gone = self.calls[&number].is_gone;
         let Some(session) = self.world.session(number) else { return false };
@@ -354,8 +431,10 @@ impl Storm {
     }
 
     fn end(&mut self) {
-        for number in self.calls.keys() {
+        let at = self.world.elapsed();
+        for (number, words) in &mut self.calls {
             self.world.browser(*number).vanish();
+            words.vanishes(at);
         }
         self.world.drive_for(END_LIMIT);
         for endpoint in 0..self.world.endpoints() {
@@ -363,11 +442,13 @@ impl Storm {
             assert!(core.is_empty(), "endpoint {endpoint} keeps {} ghosts", core.len());
             assert_eq!(core.poll_timeout(), None, "something is due at endpoint {endpoint}");
         }
-        for number in self.calls.keys() {
+        for (number, words) in &self.calls {
             let outcome = self.world.outcome(*number);
             let ends = outcome.events.iter().filter(|told| matches!(told.1, Event::Closed { .. }));
             assert_eq!(ends.count(), 1, "browser {number}: Closed comes once");
-            assert_ne!(outcome.closed(), Some(CloseReason::Internal), "browser {number}");
+            let (at, reason) = outcome.ended().expect("it was just counted");
+            let was_connected = outcome.told(&Event::StateChanged(ConnectionState::Connected));
+            words.fate.assert_explains(at, reason, was_connected);
         }
     }
 }
@@ -387,6 +468,71 @@ fn assert_in_order<T: PartialEq + std::fmt::Debug>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BrowserEvent;
+    use crate::world::Lost;
+
+    /// A storm whose driver loses what `loses` says.
+    fn with_a_thief(loses: impl FnMut(Lost<'_>) -> bool + 'static) {
+        storm_on(Kind::Scripted, 1, |setup| setup, |world| world.lose(loses));
+    }
+
+    /// Says yes to the one with this number of those that `counts` says.
+    fn only(number: usize, counts: fn(Lost<'_>) -> bool) -> impl FnMut(Lost<'_>) -> bool {
+        let mut count = 0;
+        move |lost| {
+            let is_counted = counts(lost);
+            count += usize::from(is_counted);
+            is_counted && count == number
+        }
+    }
+
+    #[test]
+    fn a_thief_who_takes_nothing_changes_nothing() {
+        with_a_thief(|_| false);
+    }
+
+    #[test]
+    #[should_panic(expected = "not every word was heard")]
+    fn a_driver_that_loses_one_message_of_a_page_is_caught() {
+        with_a_thief(only(7, |lost| matches!(lost, Lost::Told(Event::Message(_)))));
+    }
+
+    #[test]
+    #[should_panic(expected = "messages did not arrive, 0 were told of")]
+    fn a_bot_whose_message_does_not_reach_the_page_is_caught() {
+        let is_word = |event: &BrowserEvent| match event {
+            BrowserEvent::Message { data, .. } => data.starts_with(b"bot "),
+            _ => false,
+        };
+        let is_word = move |lost: Lost<'_>| matches!(lost, Lost::Heard(event) if is_word(event));
+        let mut count = 0;
+        with_a_thief(move |lost| {
+            count += usize::from(is_word(lost));
+            is_word(lost) && count == 7
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "not all is told of")]
+    fn a_driver_that_loses_word_of_one_piece_of_sound_is_caught() {
+        with_a_thief(only(3, |lost| matches!(lost, Lost::Told(Event::AudioFinished { .. }))));
+    }
+
+    #[test]
+    #[should_panic(expected = "Lost at")]
+    fn a_session_that_is_lost_without_a_cause_is_caught() {
+        let impatient = |setup: Setup| {
+            let second = Duration::from_secs(1);
+            setup.config(|config| config.liveness_timeout(second).disconnected_timeout(second))
+        };
+        storm_on(Kind::Scripted, 1, impatient, |_| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "Closed comes once")]
+    fn a_call_whose_end_nobody_tells_is_caught() {
+        with_a_thief(only(1, |lost| matches!(lost, Lost::Told(Event::Closed { .. }))));
+    }
 
     #[test]
     fn words_may_be_missing() {

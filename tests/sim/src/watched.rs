@@ -1,11 +1,12 @@
-//! A session whose public calls are put to the books.
+//! A session whose public calls are put to the books: one of a pair's own, or one that an endpoint
+//! lends out.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use smallrtc::{
-    Answer, AudioCleared, AudioFrame, AudioId, AudioInfo, AudioOrigin, Delivery, EncodedFrame,
-    Event, Message, NegotiateError, Offer, SendError, Session, TrackId,
+    Answer, AudioCleared, AudioFrame, AudioId, AudioInfo, Delivery, EncodedFrame, Event, Message,
+    NegotiateError, Offer, SendError, Session, SessionGuard, TrackId,
 };
 
 use crate::Ledger;
@@ -46,17 +47,8 @@ impl Watched {
     /// What the session says.
     pub fn accept_offer(&mut self, offer: &Offer, now: Instant) -> Result<Answer, NegotiateError> {
         let answer = self.session.accept_offer(offer, now);
-        let sends =
-            |track: &smallrtc::Track| track.sends && track.kind == smallrtc::MediaKind::Audio;
-        let is_silent = !self.session.tracks().iter().any(sends);
         if let Some(ledger) = &mut self.ledger {
-            ledger.touch();
-            if answer.is_ok() {
-                ledger.offered(offer.sdp());
-            }
-            if is_silent {
-                ledger.silenced();
-            }
+            ledger.negotiated(offer, answer.is_ok(), self.session.tracks());
         }
         answer
     }
@@ -81,8 +73,7 @@ impl Watched {
     ) -> Result<AudioId, SendError> {
         let sent = self.session.send_audio(frame, now);
         if let (Some(ledger), Ok(id)) = (&mut self.ledger, &sent) {
-            let samples = frame.samples.len() / usize::from(frame.channels);
-            ledger.audio_sent(*id, samples, frame.rate);
+            ledger.audio_taken(*id, &frame);
         }
         sent
     }
@@ -91,8 +82,7 @@ impl Watched {
     pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
         let cleared = self.session.clear_audio(now);
         if let Some(ledger) = &mut self.ledger {
-            let told = |piece: &smallrtc::ClearedPiece| (piece.id, piece.sent, piece.dropped);
-            ledger.audio_cleared(&cleared.pieces.iter().map(told).collect::<Vec<_>>());
+            ledger.cleared(&cleared);
         }
         cleared
     }
@@ -115,7 +105,7 @@ impl Watched {
     pub fn recv_audio(&mut self, track: TrackId, samples: &mut [i16]) -> Option<AudioInfo> {
         let info = self.session.recv_audio(track, samples);
         if let (Some(ledger), Some(info)) = (&mut self.ledger, &info) {
-            ledger.audio_read(info.samples, info.rate, info.origin == AudioOrigin::Silence);
+            ledger.block_read(info);
         }
         info
     }
@@ -153,6 +143,121 @@ impl Deref for Watched {
 
 impl DerefMut for Watched {
     fn deref_mut(&mut self) -> &mut Session {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.touch();
+        }
+        &mut self.session
+    }
+}
+
+/// A call of a [`World`](crate::World), lent out as a [`SessionGuard`] is and called as one. Calls
+/// that the [`Ledger`] keeps an account of go through methods of the same name here; all others
+/// reach the session by dereference.
+#[derive(Debug)]
+pub struct WatchedCall<'a> {
+    session: SessionGuard<'a>,
+    ledger: Option<&'a mut Ledger>,
+}
+
+impl<'a> WatchedCall<'a> {
+    pub(crate) fn new(
+        session: SessionGuard<'a>,
+        mut ledger: Option<&'a mut Ledger>,
+    ) -> WatchedCall<'a> {
+        if let Some(ledger) = &mut ledger {
+            ledger.touch();
+            ledger.settle(&session.stats());
+        }
+        WatchedCall { session, ledger }
+    }
+
+    /// As [`Session::accept_offer`].
+    ///
+    /// # Errors
+    /// What the session says.
+    pub fn accept_offer(&mut self, offer: &Offer, now: Instant) -> Result<Answer, NegotiateError> {
+        let answer = self.session.accept_offer(offer, now);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.negotiated(offer, answer.is_ok(), self.session.tracks());
+        }
+        answer
+    }
+
+    /// As [`Session::close`].
+    pub fn close(&mut self, now: Instant) {
+        self.session.close(now);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.silenced();
+        }
+    }
+
+    /// As [`Session::send_audio`].
+    ///
+    /// # Errors
+    /// What the session says.
+    pub fn send_audio(
+        &mut self,
+        frame: AudioFrame<'_>,
+        now: Instant,
+    ) -> Result<AudioId, SendError> {
+        let sent = self.session.send_audio(frame, now);
+        if let (Some(ledger), Ok(id)) = (&mut self.ledger, &sent) {
+            ledger.audio_taken(*id, &frame);
+        }
+        sent
+    }
+
+    /// As [`Session::clear_audio`].
+    pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
+        let cleared = self.session.clear_audio(now);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.cleared(&cleared);
+        }
+        cleared
+    }
+
+    /// As [`Session::send_message`].
+    ///
+    /// # Errors
+    /// What the session says.
+    pub fn send_message(&mut self, message: Message, now: Instant) -> Result<Delivery, SendError> {
+        let Some(ledger) = &mut self.ledger else {
+            return self.session.send_message(message, now);
+        };
+        let sent = self.session.send_message(message.clone(), now);
+        ledger.message_sent(&message, &sent, &self.session.stats());
+        sent
+    }
+
+    /// As [`Session::recv_audio`].
+    pub fn recv_audio(&mut self, track: TrackId, samples: &mut [i16]) -> Option<AudioInfo> {
+        let info = self.session.recv_audio(track, samples);
+        if let (Some(ledger), Some(info)) = (&mut self.ledger, &info) {
+            ledger.block_read(info);
+        }
+        info
+    }
+
+    /// As [`Session::recv_encoded`].
+    pub fn recv_encoded(&mut self, track: TrackId) -> Option<EncodedFrame> {
+        let frame = self.session.recv_encoded(track);
+        if let (Some(ledger), Some(frame)) = (&mut self.ledger, &frame) {
+            ledger.frame_read(track, frame);
+        }
+        frame
+    }
+}
+
+impl<'a> Deref for WatchedCall<'a> {
+    type Target = SessionGuard<'a>;
+
+    fn deref(&self) -> &SessionGuard<'a> {
+        &self.session
+    }
+}
+
+impl DerefMut for WatchedCall<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
         if let Some(ledger) = &mut self.ledger {
             ledger.touch();
         }

@@ -5,15 +5,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use smallrtc::{
-    Config, Datagram, Endpoint, LocalCandidate, NegotiateError, Offer, Routed, Seed, SessionGuard,
+    Config, Datagram, Endpoint, Event, LocalCandidate, NegotiateError, Offer, Routed, Seed,
     SessionId, Transmit,
 };
 
 mod balancer;
+mod books;
 mod caller;
 mod desk;
+#[cfg(test)]
+mod thief;
 
 pub use caller::Outcome;
+#[cfg(test)]
+pub(crate) use thief::Lost;
 
 use crate::bot::Seat;
 use crate::driver::Driver;
@@ -43,6 +48,7 @@ const ENDPOINTS_MAX: usize = 200;
 #[derive(Debug)]
 pub struct World {
     /// The bots' side: the first endpoint. Calls may go to it directly; the next step polls it.
+    /// What is sent through its sessions goes by way of [`World::session`], which keeps the books.
     pub endpoint: Endpoint,
     /// What happened.
     pub trace: Trace,
@@ -57,6 +63,8 @@ pub struct World {
     by_session: BTreeMap<(usize, SessionId), usize>,
     balancer: Balancer,
     now: Instant,
+    #[cfg(test)]
+    thief: thief::Thief,
     /// Dropped after the sessions, which end their logs.
     replays: Option<Replays>,
 }
@@ -94,6 +102,8 @@ impl World {
             by_session: BTreeMap::new(),
             balancer: Balancer::default(),
             now,
+            #[cfg(test)]
+            thief: thief::Thief::default(),
             replays,
         }
     }
@@ -104,9 +114,11 @@ impl World {
         self.set_bot_at(0, bot);
     }
 
-    /// Seats the bot of an endpoint.
+    /// Seats the bot of an endpoint. What it sends is not accounted for ([`World::ledger`]): what
+    /// has to be heard is its test's to say.
     pub fn set_bot_at(&mut self, endpoint: usize, bot: impl Bot<Endpoint> + 'static) {
         self.seats[endpoint].take(bot);
+        self.bot_sits(endpoint);
     }
 
     /// Virtual time.
@@ -132,12 +144,6 @@ impl World {
         at(&mut self.endpoint, &mut self.others, number)
     }
 
-    /// The session of a browser's call, until its end was told.
-    pub fn session(&mut self, number: usize) -> Option<SessionGuard<'_>> {
-        let Outcome { id, endpoint, .. } = self.callers[number].outcome;
-        self.endpoint_at(endpoint).session(id?)
-    }
-
     /// Adds a browser with an address of its own, and gives its number.
     pub fn add_browser(&mut self, change: impl FnOnce(&mut BrowserConfig)) -> usize {
         let number = self.callers.len();
@@ -156,6 +162,7 @@ impl World {
             up: Link::new(self.setup.up, seed ^ 0x1111),
             down: Link::new(self.setup.down, seed ^ 0x2222),
             checks: Checks::new(self.setup.mtu, &local, address, self.now),
+            ledger: None,
             reading: None,
             outcome: Outcome::default(),
         });
@@ -274,6 +281,7 @@ impl World {
         let outcome = &mut self.callers[number].outcome;
         (outcome.id, outcome.endpoint, outcome.called) = (Some(id), endpoint, called);
         self.by_session.insert((endpoint, id), number);
+        self.open_books(number, endpoint);
         if self.setup.starts {
             self.session(number).expect("it was just accepted").start(now);
         }
@@ -323,6 +331,10 @@ impl World {
     /// just now; to the first one when it is addressed to none.
     pub fn inject(&mut self, packet: Packet) -> Routed {
         let endpoint = self.endpoint_with(packet.destination).unwrap_or(0);
+        let forged = self.by_address.get(&packet.source);
+        if let Some(ledger) = forged.and_then(|number| self.callers[*number].ledger.as_mut()) {
+            ledger.forged();
+        }
         let routed = self.deliver(endpoint, packet);
         self.flush();
         routed
@@ -366,7 +378,9 @@ impl World {
         self.now = self.now.max(self.next_wake()?);
         for number in 0..self.callers.len() {
             let caller = &mut self.callers[number];
-            caller.checks.turn(self.now);
+            if self.setup.checks {
+                caller.checks.turn(self.now);
+            }
             let has_gaps = caller.up.has_gaps() || caller.down.has_gaps();
             if has_gaps && caller.browser.rounds_by_the_clock() {
                 self.trace.stays_here();
@@ -384,6 +398,7 @@ impl World {
                 self.flush_caller(number);
             }
         }
+        self.settle();
         Some(self.now)
     }
 
@@ -502,36 +517,62 @@ impl World {
             self.by_address.insert(packet.source, number);
             caller.up.send(packet, self.now);
         }
-        while let Some(event) = caller.browser.poll_event() {
+        self.account_said(number);
+        while let Some(event) = self.callers[number].browser.poll_event() {
+            #[cfg(test)]
+            if self.thief.takes(Lost::Heard(&event)) {
+                continue;
+            }
+            self.account_heard(number, &event);
             self.trace.note(self.now, format_args!("page {number} {}", brief(&event)));
-            caller.outcome.browser_events.push((at, event));
+            self.callers[number].outcome.browser_events.push((at, event));
         }
     }
 
     fn flush_endpoint(&mut self, endpoint: usize) {
-        let (elapsed, now) = (self.elapsed(), self.now);
-        let core = at(&mut self.endpoint, &mut self.others, endpoint);
-        while let Some((id, event)) = core.poll_event() {
-            self.trace.note(now, format_args!("bot {endpoint} {id} {event:?}"));
-            self.seats[endpoint].tell(id, &event, core, now);
-            // A test may have accepted an offer that is no browser's of this world.
-            let Some(number) = self.by_session.get(&(endpoint, id)) else { continue };
-            let caller = &mut self.callers[*number];
-            caller.checks.event(&event);
-            caller.outcome.events.push((elapsed, event));
+        let now = self.now;
+        let mut told = Vec::new();
+        while let Some((id, event)) = self.endpoint_at(endpoint).poll_event() {
+            told.extend(self.tell(endpoint, id, event));
         }
-        while let Some(transmit) = core.poll_transmit() {
+        self.account_drained(&told);
+        while let Some(transmit) = self.endpoint_at(endpoint).poll_transmit() {
             let Transmit { source, destination, .. } = transmit;
             self.trace.packet(now, source, destination, &transmit.payload);
             let Some(number) = self.by_address.get(&destination) else {
                 panic!("sent to {destination}, which is nobody");
             };
             let caller = &mut self.callers[*number];
-            caller.checks.transmit(&transmit);
+            if self.setup.checks {
+                caller.checks.transmit(&transmit);
+            }
             let source = if self.setup.balances { BALANCER } else { source };
             let payload = transmit.payload;
             caller.down.send(Packet { source, destination, payload }, now);
         }
+    }
+
+    /// A session tells something: the bot is told. Gives whose call it is of.
+    fn tell(&mut self, endpoint: usize, id: SessionId, event: Event) -> Option<usize> {
+        let (elapsed, now) = (self.elapsed(), self.now);
+        #[cfg(test)]
+        if self.thief.takes(Lost::Told(&event)) {
+            return None;
+        }
+        self.trace.note(now, format_args!("bot {endpoint} {id} {event:?}"));
+        // A test may have accepted an offer that is no browser's of this world.
+        let number = self.by_session.get(&(endpoint, id)).copied();
+        if let Some(number) = number {
+            let is_bot_there = !self.seats[endpoint].is_free();
+            self.account_told(number, &event, is_bot_there);
+            let caller = &mut self.callers[number];
+            // Cheap, and it tells the end.
+            caller.checks.event(&event);
+            caller.outcome.events.push((elapsed, event.clone()));
+        }
+        let core = at(&mut self.endpoint, &mut self.others, endpoint);
+        self.seats[endpoint].tell(id, &event, core, now);
+        number
     }
 }
 

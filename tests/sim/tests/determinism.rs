@@ -190,13 +190,15 @@ proptest! {
 fn mixed(seed: u64, kind: Kind) -> Trace {
     let mut world = World::new(Setup::new(kind, seed));
     let numbers: Vec<_> = (0..4).map(|_| world.add_browser(|_| {})).collect();
-    let ids: Vec<_> = numbers.iter().map(|number| world.call(*number).unwrap()).collect();
+    for number in &numbers {
+        world.call(*number).unwrap();
+    }
     world.drive_for(Duration::from_secs(1));
     let mut random = fastrand::Rng::with_seed(seed);
     for round in 0..60 {
         let now = world.now();
-        let id = ids[random.usize(..ids.len())];
-        let mut session = world.endpoint.session(id).expect("nobody has left");
+        let number = numbers[random.usize(..numbers.len())];
+        let mut session = world.session(number).expect("nobody has left");
         match random.u8(..5) {
             0 => drop(session.send_message(Message::text(format!("[{round}]")), now)),
             1 => {
@@ -227,8 +229,7 @@ fn mixed(seed: u64, kind: Kind) -> Trace {
         }
         world.drive_for(Duration::from_millis(random.u64(..30)));
     }
-    let now = world.now();
-    world.endpoint.close(now);
+    world.close(0);
     world.drive_for(Duration::from_secs(3));
     assert!(world.endpoint.is_empty());
     for outcome in world.outcomes() {

@@ -63,8 +63,7 @@ fn assert_own_words(world: &mut World, numbers: &[usize]) {
         let text = format!("[{number}]");
         assert_eq!(messages(world, *number), [&Message::text(&text)]);
         let now = world.now();
-        let id = world.outcome(*number).id.unwrap();
-        let mut session = world.endpoint.session(id).expect("the call goes on");
+        let mut session = world.session(*number).expect("the call goes on");
         assert!(session.send_message(Message::text(&text), now).is_ok());
     }
     world.drive_for(Duration::from_secs(2));
@@ -103,10 +102,7 @@ fn a_thousand_calls_behind_one_socket_hear_their_own_words_and_end() {
         match number % 3 {
             0 => world.browser(*number).hang_up(now),
             1 => world.browser(*number).vanish(),
-            _ => {
-                let id = world.outcome(*number).id.unwrap();
-                world.endpoint.session(id).expect("the call goes on").close(now);
-            }
+            _ => world.session(*number).expect("the call goes on").close(now),
         }
     }
     world.drive_for(Duration::from_secs(25));
@@ -124,8 +120,7 @@ fn forty_real_calls_behind_one_socket_hear_their_own_words() {
     let mut world = World::new(Setup::new(Kind::Real, 1).untraced());
     let numbers = connect(&mut world, 40);
     assert_own_words(&mut world, &numbers);
-    let now = world.now();
-    world.endpoint.close(now);
+    world.close(0);
     world.drive_for(Duration::from_secs(5));
     assert!(world.endpoint.is_empty());
 }
@@ -327,25 +322,25 @@ fn what_is_done_through_the_guard_is_due_at_once() {
         let mut world = World::new(setup);
         let number = connect(&mut world, 1)[0];
         world.drive_for(Duration::from_secs(10));
-        let (now, id) = (world.now(), world.outcome(number).id.unwrap());
+        let now = world.now();
         let is_due = |world: &World| world.endpoint.poll_timeout().is_some_and(|at| at <= now);
         assert!(!is_due(&world), "{kind:?}: an idle call has nothing to do");
 
-        let mut session = world.endpoint.session(id).expect("the call goes on");
+        let mut session = world.session(number).expect("the call goes on");
         assert!(session.send_message(Message::text("[1]"), now).is_ok());
         drop(session);
         assert!(is_due(&world), "{kind:?}: a message");
         world.flush();
         assert!(!is_due(&world));
 
-        let mut session = world.endpoint.session(id).expect("the call goes on");
+        let mut session = world.session(number).expect("the call goes on");
         session.send_audio(AudioFrame::mono(&[1; 320], 16_000), now).unwrap();
         drop(session);
         assert!(is_due(&world), "{kind:?}: sound");
         world.drive_for(Duration::from_secs(2));
 
         let now = world.now();
-        world.endpoint.session(id).expect("the call goes on").close(now);
+        world.session(number).expect("the call goes on").close(now);
         assert!(world.endpoint.poll_timeout().is_some_and(|at| at <= now), "{kind:?}: the end");
         world.drive_for(Duration::from_secs(1));
         assert_eq!(world.outcome(number).closed(), Some(CloseReason::Application));

@@ -154,7 +154,7 @@ fn the_endpoints_decisions_stand_in_the_log_of_their_session() {
     });
     let id = world.outcome(number).id.unwrap();
     let now = world.now();
-    world.endpoint.session(id).unwrap().close(now);
+    world.session(number).unwrap().close(now);
     world.drive_until(Duration::from_secs(10), "the call ends", |world| {
         world.outcome(number).events.iter().any(|(_, event)| matches!(event, Event::Closed { .. }))
     });

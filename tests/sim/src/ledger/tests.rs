@@ -48,14 +48,20 @@ fn sound_that_is_told_of_to_the_sample_adds_up() {
     }
     books.told(&finished(0, 100));
     books.audio_cleared(&[(AudioId(2), 30, 70), (AudioId(3), 0, 100)]);
-    assert_eq!(books.sound(), Sound { accepted: 400, sent: 130, dropped: 170, queued: 100 });
+    assert_eq!(
+        books.sound(),
+        Sound { accepted: 400, sent: 130, dropped: 170, queued: 100, pieces: 3 }
+    );
     books.told(&finished(1, 100));
     books.audio_sent(AudioId(4), 100, 8000);
     books.silenced();
     books.told(&finished(4, 7));
     books.drained();
     books.told(&closed());
-    assert_eq!(books.sound(), Sound { accepted: 500, sent: 237, dropped: 263, queued: 0 });
+    assert_eq!(
+        books.sound(),
+        Sound { accepted: 500, sent: 237, dropped: 263, queued: 0, pieces: 5 }
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use smallrtc::{CloseReason, Event, Message, SessionId};
 
-use crate::{Browser, BrowserEvent, Checks, Link, Nat, Packet};
+use crate::{Browser, BrowserEvent, Checks, Ledger, Link, Nat, Packet};
 
 /// A browser with its path to the bots and what came of its call.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(super) struct Caller {
     pub(super) up: Link,
     pub(super) down: Link,
     pub(super) checks: Checks,
+    /// Once there is a call, in a world that is checked.
+    pub(super) ledger: Option<Ledger>,
     pub(super) reading: Option<Reading>,
     pub(super) outcome: Outcome,
 }

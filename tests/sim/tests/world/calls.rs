@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use smallrtc::{AudioFrame, Event, Message};
-use smallrtc_sim::{Kind, LinkConfig, Setup, World, seeds};
+use smallrtc_sim::{Kind, LinkConfig, Setup, WatchedCall, World, seeds};
 
 /// Something that somebody does; the number chooses who.
 #[derive(Clone, Debug)]
@@ -109,8 +109,7 @@ impl Calls {
     }
 
     fn moves(&mut self, number: usize) {
-        let id = self.world.outcome(number).id.expect("it was accepted");
-        if self.world.endpoint.session(id).is_none() {
+        if self.world.session(number).is_none() {
             return;
         }
         self.moves += 1;
@@ -120,9 +119,8 @@ impl Calls {
         drop(self.world.restart(number, address));
     }
 
-    fn with_session(&mut self, number: usize, work: impl FnOnce(&mut smallrtc::SessionGuard<'_>)) {
-        let id = self.world.outcome(number).id.expect("it was accepted");
-        if let Some(mut session) = self.world.endpoint.session(id) {
+    fn with_session(&mut self, number: usize, work: impl FnOnce(&mut WatchedCall<'_>)) {
+        if let Some(mut session) = self.world.session(number) {
             work(&mut session);
         }
     }
