@@ -98,6 +98,8 @@ pub(super) struct Output {
     crowded: Vec<ChannelId>,
     low: Vec<ChannelId>,
     media: Vec<MediaPacket>,
+    /// Lines whose keyframe is wanted; one datagram may ask for several.
+    keyframes: Vec<Line>,
     stats: StatsBatch,
     ice_up: bool,
     hung_up: bool,
@@ -121,9 +123,8 @@ impl Output {
             Event::IceConnectionStateChange(state) => self.ice(state),
             Event::MediaData(data) => self.media(data, rtc),
             Event::KeyframeRequest(request) => {
-                if let Some((line, _)) = self.line(request.mid) {
-                    self.push(TransportEvent::KeyframeRequest(line));
-                }
+                let line = self.line(request.mid).map(|(line, _)| line);
+                self.keyframes.extend(line);
             }
             Event::ChannelOpen(channel, label) => self.channel_open(channel, label),
             Event::ChannelData(data) => {
@@ -154,6 +155,14 @@ impl Output {
     /// keep their order.
     pub(super) fn drained(&mut self, timeout: Instant, now: Instant) {
         self.timeout = (timeout.saturating_duration_since(now) < NEVER).then_some(timeout);
+        if !self.keyframes.is_empty() {
+            let mut keyframes = std::mem::take(&mut self.keyframes);
+            keyframes.sort_unstable();
+            for line in keyframes.drain(..) {
+                self.push(TransportEvent::KeyframeRequest(line));
+            }
+            self.keyframes = keyframes;
+        }
         if !self.media.is_empty() {
             let mut media = std::mem::take(&mut self.media);
             media.sort_by_key(|packet| (packet.line, packet.codec));
@@ -400,6 +409,8 @@ pub(super) fn codec(codec: EngineCodec) -> Option<Codec> {
 mod tests {
     use std::net::SocketAddr;
 
+    use str0m::media::{KeyframeRequest, KeyframeRequestKind};
+
     use super::*;
 
     #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
@@ -478,6 +489,32 @@ mod tests {
             again += usize::from(out.pop_transmit().unwrap().payload.as_ptr() == first);
         }
         assert!(again >= 8, "{again}");
+    }
+
+    /// The engine gives them in hash order, which differs from process to process.
+    #[test]
+    fn keyframes_that_one_datagram_asks_for_are_told_in_the_order_of_their_lines() {
+        let (mut rtc, now) = (Rtc::new(epoch()), epoch());
+        let mids: [Mid; 3] = ["cam".into(), "screen".into(), "more".into()];
+        let line = |mid| LineState {
+            mid,
+            kind: MediaKind::Video,
+            sends: true,
+            codecs: Vec::new(),
+            time_offset: 0,
+        };
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0], [2, 1, 0]] {
+            let mut out = output();
+            out.lines = mids.iter().map(|mid| Some(line(*mid))).collect();
+            for index in order {
+                let (mid, kind) = (mids[index], KeyframeRequestKind::Pli);
+                let request = KeyframeRequest { mid, rid: None, kind };
+                out.event(Event::KeyframeRequest(request), &mut rtc);
+            }
+            out.drained(now, now);
+            let told: Vec<_> = std::iter::from_fn(|| out.pop_event()).collect();
+            assert_eq!(told, [0, 1, 2].map(TransportEvent::KeyframeRequest), "{order:?}");
+        }
     }
 
     #[test]
