@@ -196,6 +196,38 @@ fn every_promise_names_tests_a_property_and_fuzz_targets_that_exist() {
     report("what attacks the promises exists", &found);
 }
 
+/// Whether a program of the simulator's tests, with this code, has all of them run twice when they
+/// are to be: the attribute has to be that of every `#[test]`, of each module.
+fn repeats(code: &str) -> bool {
+    let takes_part = code.contains("#[macro_use]\nextern crate smallrtc_sim_twice;");
+    // An attribute that is named in full is the standard one.
+    takes_part && !code.contains("::test]")
+}
+
+#[test]
+fn every_simulated_test_can_be_run_twice() {
+    let (mut programs, mut found) = (0, Vec::new());
+    for (name, text) in sources("tests/sim/tests") {
+        let inside = name.trim_start_matches("tests/sim/tests/").to_owned();
+        let is_program = !inside.contains('/') || inside.ends_with("/main.rs");
+        programs += usize::from(is_program);
+        if is_program && !repeats(&text) || text.contains("::test]") {
+            found.push(name);
+        }
+    }
+    report("programs of simulated tests begin with the attribute that repeats them", &found);
+    assert!(programs > 20, "{programs} programs of simulated tests");
+}
+
+#[test]
+fn a_simulated_program_that_does_not_repeat_is_seen() {
+    let attribute = "#[macro_use]\nextern crate smallrtc_sim_twice;\n";
+    assert!(repeats(&format!("{attribute}#[test]\nfn a() {{}}")));
+    assert!(!repeats("#[test]\nfn a() {}"));
+    assert!(!repeats("extern crate smallrtc_sim_twice;\n#[test]\nfn a() {}"));
+    assert!(!repeats(&format!("{attribute}#[core::prelude::v1::test]\nfn a() {{}}")));
+}
+
 /// Names that exist on some systems only.
 const OF_ONE_SYSTEM: [&str; 7] =
     ["std::os::", "mio::unix", "rustix::", "libc::", "AsRawFd", "AsFd", "timerfd_"];

@@ -56,6 +56,52 @@ impl Core for Endpoint {
 /// pair.drive_for(Duration::from_millis(100));
 /// assert!(pair.browser_messages().contains(&"hello".to_owned()));
 /// ```
+///
+/// An `App` of mio is hosted by passing its three calls on. An event loop of your own has the same
+/// three places, whatever they are called there: what it does with an event, what it waits for
+/// beside the core, and what it does when that is due.
+///
+/// ```
+/// use smallrtc::{Endpoint, Event, Message, SessionId};
+/// use smallrtc_mio::App;
+/// use smallrtc_sim::{Bot, BrowserEvent, Kind, Setup, World};
+/// use std::time::{Duration, Instant};
+///
+/// /// The application, as it runs in production.
+/// struct Greeter;
+///
+/// impl App for Greeter {
+///     fn on_event(&mut self, id: SessionId, event: Event, core: &mut Endpoint, now: Instant) {
+///         if let (Event::ChannelOpened { .. }, Some(mut call)) = (event, core.session(id)) {
+///             call.send_message(Message::text("welcome"), now).ok();
+///         }
+///     }
+/// }
+///
+/// struct Hosted<A>(A);
+///
+/// impl<A: App> Bot<Endpoint> for Hosted<A> {
+///     fn on_event(&mut self, id: SessionId, event: Event, core: &mut Endpoint, now: Instant) {
+///         self.0.on_event(id, event, core, now);
+///     }
+///
+///     fn poll_timeout(&self) -> Option<Instant> {
+///         self.0.poll_timeout()
+///     }
+///
+///     fn handle_timeout(&mut self, core: &mut Endpoint, now: Instant) {
+///         self.0.handle_timeout(core, now);
+///     }
+/// }
+///
+/// let mut world = World::new(Setup::new(Kind::Scripted, 1));
+/// world.set_bot(Hosted(Greeter));
+/// let number = world.add_browser(|_| {});
+/// world.call(number)?;
+/// world.drive_for(Duration::from_secs(2));
+/// assert_eq!(world.outcome(number).browser_messages(), ["welcome"]);
+/// # Ok::<(), smallrtc::NegotiateError>(())
+/// ```
 pub trait Bot<C: Core> {
     /// Something happened in a call. [`Event::Closed`] is the last of each; an endpoint has no
     /// such session any more then.

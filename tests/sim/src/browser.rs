@@ -48,8 +48,10 @@ impl Dtls {
     pub const ALL: [Dtls; 3] = [Dtls::V12, Dtls::V13, Dtls::Auto];
 }
 
-/// What a browser is like.
+/// What a browser is like. Made by [`BrowserConfig::new`], and changed field by field, as
+/// [`Setup::browser`](crate::Setup::browser) lets one do.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BrowserConfig {
     /// What it runs on.
     pub kind: Kind,

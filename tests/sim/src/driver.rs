@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How a driver wakes. The core promises that early, late and repeated wake-ups do no harm.
+/// Whoever names some of it takes the rest from [`DriverConfig::punctual`], which is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DriverConfig {
     /// Up to so late it wakes after a deadline or an arrival, evenly distributed.
@@ -29,6 +30,12 @@ impl DriverConfig {
             burst: 3,
             spurious: Some(Duration::from_millis(40)),
         }
+    }
+}
+
+impl Default for DriverConfig {
+    fn default() -> DriverConfig {
+        DriverConfig::punctual()
     }
 }
 

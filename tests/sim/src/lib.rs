@@ -4,6 +4,25 @@
 //! jumps from one wake-up to the next, so an hour of call takes as long as its work does, and
 //! everything random comes from one number, so a failure can be had again.
 //!
+//! # Take it up
+//!
+//! ```toml
+//! [dev-dependencies]
+//! smallrtc-sim = "0.1"
+//!
+//! # The engine, its cipher and the codec do most of a call's work; optimised they take a tenth of
+//! # the time, and your own code stays as easy to debug as it was.
+//! [profile.dev.package]
+//! aws-lc-rs = { opt-level = 3 }
+//! aws-lc-sys = { opt-level = 3 }
+//! dimpl = { opt-level = 3 }
+//! opus-pure = { opt-level = 3 }
+//! sctp-proto = { opt-level = 3 }
+//! smallrtc = { opt-level = 3 }
+//! smallrtc-sim = { opt-level = 3 }
+//! str0m = { opt-level = 3 }
+//! ```
+//!
 //! # Write your bot
 //!
 //! A [`Bot`] is told each [`Event`](smallrtc::Event) with the core at hand, as an event loop tells
@@ -47,6 +66,52 @@
 //! });
 //! ```
 //!
+//! # Let it speak
+//!
+//! With the null codec a packet holds the first sample of each 10 ms, so what was said can be told
+//! to the word: [`null_packet`] makes what a page says, [`null_words`] reads what it hears.
+//!
+//! ```
+//! use smallrtc::{AudioFrame, ConnectionState, Event, Session};
+//! use smallrtc_sim::{BrowserEvent, Kind, Pair, Setup, null_packet, null_words};
+//! use std::time::{Duration, Instant};
+//!
+//! /// The bot: 100 ms of sound as a greeting, then whatever it hears.
+//! fn parrot(event: Event, session: &mut Session, now: Instant) {
+//!     match event {
+//!         Event::StateChanged(ConnectionState::Connected) => {
+//!             session.send_audio(AudioFrame::mono(&[500; 2_400], 24_000), now).expect("room");
+//!         }
+//!         Event::AudioReadable(track) => {
+//!             let mut samples = [0; 5_760];
+//!             while let Some(block) = session.recv_audio(track, &mut samples) {
+//!                 let frame = AudioFrame::mono(&samples[..block.samples], block.rate);
+//!                 session.send_audio(frame, now).expect("room");
+//!             }
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//!
+//! let mut pair = Pair::new(Setup::new(Kind::Scripted, 1));
+//! pair.set_bot(|(), event: Event, session: &mut Session, now: Instant| {
+//!     parrot(event, session, now);
+//! });
+//! pair.connect();
+//! let now = pair.now();
+//! pair.browser.speak(null_packet(&[700, 700]), now);
+//! pair.drive_for(Duration::from_secs(2));
+//!
+//! let words = pair.browser_events().filter_map(|event| match event {
+//!     BrowserEvent::Media { line: 0, data, .. } => null_words(data),
+//!     _ => None,
+//! });
+//! let words: Vec<i16> = words.flatten().collect();
+//! let (greeting, echo) = (|word: &&i16| **word == 500, |word: &&i16| **word == 700);
+//! assert!((9..=10).contains(&words.iter().filter(greeting).count()), "{words:?}");
+//! assert!(words.iter().filter(echo).count() > 100, "{words:?}");
+//! ```
+//!
 //! What may happen to a call:
 //!
 //! | what | how |
@@ -69,8 +134,8 @@
 //! # What is checked
 //!
 //! While they run, the pump checks what always holds, on every datagram and every event: sizes,
-//! addresses, time, the life cycle, that nothing spins ([`Checks`]). In a [`Pair`] the books are
-//! kept as well of what went in and came out ([`Ledger`]); what a seated bot sends is not on them.
+//! addresses, time, the life cycle, that nothing spins ([`Checks`]). The books are kept of what went
+//! in and came out of each call ([`Ledger`]); what a seated bot sends is not on them.
 //! Every session is recorded, and when a pair or a world ends each log must replay identical
 //! ([`smallrtc::record`]). All of these panic, as an assertion of the test does. What your bot
 //! should have done is for your test to say.
@@ -84,7 +149,7 @@
 //!
 //! ```text
 //! SEED=7
-//! SMALLRTC_SEED=7 cargo test -p my-bot --test calls who_says_hello_hears_it_back
+//! SMALLRTC_SEED=7 cargo test -p my-bot who_says_hello_hears_it_back
 //! ```
 //!
 //! [`find`] gives the same as a value. The example `finds_a_bug` has a bot that works on every
@@ -98,6 +163,8 @@ mod checks;
 mod clock;
 mod driver;
 mod fate;
+// For the fuzz targets and for tests beside this crate; it promises nothing to anybody else.
+#[doc(hidden)]
 pub mod fuzz;
 mod ledger;
 mod link;
@@ -122,10 +189,13 @@ pub use ledger::{Ledger, Sound};
 pub use link::{Link, LinkConfig, Packet};
 pub use nat::{Nat, NatConfig, NatKind};
 pub use pair::Pair;
+pub use replays::recorded;
 pub use seed::{Failure, cases, find, run, seeds, start};
-pub use setup::{Setup, bot_address, bot_certificate, null_packet, tone};
+pub use setup::{Setup, bot_address, bot_certificate, null_packet, null_words, tone};
 pub use storm::storm;
 pub use trace::{Trace, kind_of, repeat};
 pub use watched::{Watched, WatchedCall};
+// For the attribute of this crate's own tests.
+#[doc(hidden)]
 pub use witness::twice;
 pub use world::{Outcome, World};

@@ -24,7 +24,15 @@ pub struct Packet {
     pub payload: Bytes,
 }
 
-/// What a link does to packets.
+/// What a link does to packets. Whoever names some of it takes the rest from
+/// [`LinkConfig::clean`], which is the default: there may be more of it in another version.
+///
+/// ```
+/// use smallrtc_sim::LinkConfig;
+///
+/// let lossy = LinkConfig { loss: 0.1, ..LinkConfig::clean() };
+/// assert_eq!(lossy.delay, LinkConfig::default().delay);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkConfig {
     /// How long every packet takes.
@@ -76,6 +84,12 @@ impl LinkConfig {
             rate: Some(2_000_000),
             ..LinkConfig::clean()
         }
+    }
+}
+
+impl Default for LinkConfig {
+    fn default() -> LinkConfig {
+        LinkConfig::clean()
     }
 }
 

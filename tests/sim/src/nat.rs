@@ -39,7 +39,7 @@ impl NatKind {
     pub const ALL: [NatKind; 2] = [NatKind::Cone, NatKind::Symmetric];
 }
 
-/// What a router does.
+/// What a router does. Whoever names some of it takes the rest from [`NatConfig::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatConfig {
     /// Which datagrams share a mapping.

@@ -60,9 +60,12 @@ impl Pair {
     #[must_use]
     pub fn new(setup: Setup) -> Pair {
         let now = start();
-        let replays = setup.records.then(Replays::default);
-        let config = match &replays {
-            Some(replays) => replays.record(setup.config, setup.seed),
+        let mut replays = setup.records.then(Replays::default);
+        let config = match &mut replays {
+            Some(replays) => {
+                replays.session_made();
+                replays.record(setup.config, setup.seed)
+            }
             None => setup.config,
         };
         let mut session = Session::new(config.shared(), Seed::from_number(setup.seed), now);

@@ -150,7 +150,8 @@ pub enum Act {
     PageVanishes,
 }
 
-/// What a link does, in whole numbers.
+/// What a link does, in whole numbers. Whoever names some of it takes the rest from
+/// [`Network::CLEAN`], which is the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// How long every packet takes, in milliseconds.
@@ -165,6 +166,12 @@ pub struct Network {
     pub reorder_percent: u8,
     /// Kilobits per second; none for no limit.
     pub rate_kbit: Option<u64>,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network::CLEAN
+    }
 }
 
 impl Network {
@@ -193,7 +200,8 @@ impl Network {
     }
 }
 
-/// A call: its setting, and what is done in it.
+/// A call: its setting, and what is done in it. Whoever names some of it takes the rest from
+/// [`Script::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
     /// What the page runs on.

@@ -73,7 +73,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command that runs a test of this name, in the program that asks, with this seed alone.
+    /// The command that runs a test of this name, of the package that asks, with this seed alone; in
+    /// an example, the command that runs the example.
     #[must_use]
     pub fn replay_line(&self, name: &str) -> String {
         replay_line(name, self.seed)
@@ -105,23 +106,46 @@ fn tell(name: &str, seed: u64) {
     eprintln!("{}", replay_line(name, seed));
 }
 
-/// Cargo says which package it runs; the program's own name tells which file.
+/// Cargo says which package it runs, and a test's name tells the rest. An example is told by the
+/// folder that it lies in.
 fn replay_line(name: &str, seed: u64) -> String {
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let program = std::env::args().next().unwrap_or_default();
+    line(&package, &program, name, seed)
+}
+
+fn line(package: &str, program: &str, name: &str, seed: u64) -> String {
     let mut path = program.rsplit(['/', '\\']);
     let file = path.next().unwrap_or_default();
     let is_example = path.next() == Some("examples");
-    let target = match file.rsplit_once('-') {
-        // The tests beside the code are in a program with the library's name.
-        Some((target, _hash)) if target == package.replace('-', "_") => "--lib".to_owned(),
-        Some((target, _hash)) if !is_example => format!("--test {target}"),
-        _ if is_example => format!("--example {file}"),
-        _ => String::new(),
+    let (command, what) = match is_example {
+        true => ("run", format!("--example {}", file.trim_end_matches(".exe"))),
+        false => ("test", name.to_owned()),
     };
-    let command = if is_example { "cargo run" } else { "cargo test" };
-    let name = if is_example { "" } else { name };
-    let package = if package.is_empty() { package } else { format!("-p {package}") };
-    let words = [command, &package, &target, name].into_iter().filter(|word| !word.is_empty());
-    format!("{SEED_VARIABLE}={seed} {}", words.collect::<Vec<_>>().join(" "))
+    let package = if package.is_empty() { String::new() } else { format!("-p {package} ") };
+    format!("{SEED_VARIABLE}={seed} cargo {command} {package}{what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_test_is_run_again_by_its_package_and_its_name() {
+        let program = "/work/target/debug/deps/calls-0123456789abcdef";
+        let of_a_file = line("my-bot", program, "it_answers", 7);
+        assert_eq!(of_a_file, "SMALLRTC_SEED=7 cargo test -p my-bot it_answers");
+        // Beside the code of a library, and of a program, it is the same.
+        let program = r"C:\target\debug\deps\my_bot-0123456789abcdef.exe";
+        assert_eq!(line("my-bot", program, "it_answers", 7), of_a_file);
+        assert_eq!(line("", program, "it_answers", 7), "SMALLRTC_SEED=7 cargo test it_answers");
+    }
+
+    #[test]
+    fn an_example_is_run_again_as_one() {
+        for program in ["target/debug/examples/shows", r"target\debug\examples\shows.exe"] {
+            let told = line("my-bot", program, "a_function_of_it", 7);
+            assert_eq!(told, "SMALLRTC_SEED=7 cargo run -p my-bot --example shows");
+        }
+    }
 }

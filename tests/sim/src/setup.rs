@@ -49,8 +49,32 @@ pub fn null_packet(words: &[i16]) -> Vec<u8> {
     packet
 }
 
-/// A call: what both sides are, and what lies between them.
+/// The words of a packet of the null codec, one for each 10 ms and channel, as a
+/// [`BrowserEvent::Media`](crate::BrowserEvent::Media) has it: what of the bot's sound reaches the
+/// page is the first sample of every 10 ms. `None` for bytes that are no such packet.
+///
+/// ```
+/// use smallrtc_sim::{null_packet, null_words};
+///
+/// assert_eq!(null_words(&null_packet(&[7, -8])), Some(vec![7, -8]));
+/// assert_eq!(null_words(b"something else"), None);
+/// ```
+#[must_use]
+pub fn null_words(packet: &[u8]) -> Option<Vec<i16>> {
+    let ([b'N', channels @ 1..=2, chunks @ 1..=12, _, _, _, _], body) =
+        packet.split_at_checked(7)?
+    else {
+        return None;
+    };
+    let words = body.chunks_exact(2).map(|word| i16::from_le_bytes([word[0], word[1]]));
+    let is_whole = body.len() == usize::from(*channels) * usize::from(*chunks) * 2;
+    is_whole.then(|| words.collect())
+}
+
+/// A call: what both sides are, and what lies between them. Made by [`Setup::new`], and changed by
+/// its methods or field by field.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Setup {
     /// Where every random choice comes from.
     pub seed: u64,
@@ -170,6 +194,21 @@ impl Setup {
         self
     }
 
+    /// Lets only this public address reach the bot, which a 1:1 NAT maps to its own, in a
+    /// [`Pair`](crate::Pair).
+    #[must_use]
+    pub fn advertised(mut self, address: SocketAddr) -> Setup {
+        self.advertised = Some(address);
+        self
+    }
+
+    /// Lets the bot poll in a random order, and more often than it has to.
+    #[must_use]
+    pub fn shuffled(mut self) -> Setup {
+        self.shuffles = true;
+        self
+    }
+
     /// Puts a balancer before the endpoints of a [`World`](crate::World).
     #[must_use]
     pub fn balanced(mut self) -> Setup {
@@ -215,10 +254,30 @@ impl Setup {
         self
     }
 
-    /// Checks nothing, for figures of speed.
+    /// Checks nothing, for figures of speed: neither what always holds ([`Checks`](crate::Checks))
+    /// nor the books ([`Ledger`](crate::Ledger)). That a session ends once is seen nevertheless.
     #[must_use]
     pub fn unchecked(mut self) -> Setup {
         self.checks = false;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_null_packet_are_read_back_and_damaged_ones_are_not() {
+        let packet = null_packet(&[1, -2, 3]);
+        assert_eq!(null_words(&packet), Some(vec![1, -2, 3]));
+        assert_eq!(null_words(&null_packet(&[9; 12])), Some(vec![9; 12]));
+        for (at, with) in [(0, b'M'), (1, 0), (1, 2), (1, 3), (2, 0), (2, 4), (2, 13)] {
+            let mut damaged = packet.clone();
+            damaged[at] = with;
+            assert_eq!(null_words(&damaged), None, "{with} at {at}");
+        }
+        assert_eq!(null_words(&packet[..6]), None);
+        assert_eq!(null_words(&packet[..12]), None);
     }
 }

@@ -281,6 +281,9 @@ impl World {
         let outcome = &mut self.callers[number].outcome;
         (outcome.id, outcome.endpoint, outcome.called) = (Some(id), endpoint, called);
         self.by_session.insert((endpoint, id), number);
+        if let Some(replays) = &mut self.replays {
+            replays.session_made();
+        }
         self.open_books(number, endpoint);
         if self.setup.starts {
             self.session(number).expect("it was just accepted").start(now);

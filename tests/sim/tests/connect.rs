@@ -97,8 +97,8 @@ fn a_browser_behind_a_silent_candidate_is_found_by_its_own_checks() {
 #[test]
 fn a_bot_behind_a_mapped_address_is_reached_there_alone() {
     for kind in Kind::ALL {
-        let advertised = Some("203.0.113.80:17860".parse().unwrap());
-        let mut pair = Pair::new(Setup { advertised, ..Setup::new(kind, 1) });
+        let public = "203.0.113.80:17860".parse().unwrap();
+        let mut pair = Pair::new(Setup::new(kind, 1).advertised(public));
         pair.connect();
         pair.drive_for(Duration::from_secs(10));
         assert_eq!(pair.session.state(), ConnectionState::Connected, "{kind:?}");

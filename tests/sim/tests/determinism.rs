@@ -7,7 +7,11 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -17,11 +21,32 @@ use smallrtc_sim::{Kind, LinkConfig, Pair, Setup, Trace, World, kind_of, run, se
 
 mod suite;
 
-/// Tests of the suite that simulate a call, at the least: fewer mean that traces get lost.
-const TESTS_LEAST: usize = 150;
-
-/// Traces that they leave with one seed, but for those of video over bad links.
-const TRACES_LEAST: usize = 1_000;
+/// What each program leaves with one seed: traces that are compared between processes, at the
+/// least, and such as need not be the same there, at the most. Fewer of those and more of these mean
+/// that something gets lost, or excuses itself. Each is a tenth away from what there was.
+const PROGRAMS: [(&str, usize, usize); 21] = [
+    ("connect", 24, 0),
+    ("determinism", 121, 20),
+    ("ending", 64, 0),
+    ("endpoint", 15, 0),
+    ("examples", 27, 0),
+    ("fast", 720, 0),
+    ("figures", 11, 0),
+    ("fuzz", 211, 6),
+    ("held", 4, 0),
+    ("hostile", 11, 0),
+    ("messages", 18, 0),
+    ("mtu", 19, 0),
+    ("pacing", 25, 0),
+    ("properties", 445, 10),
+    ("replay", 10, 0),
+    ("restart", 15, 0),
+    ("snap", 30, 0),
+    ("sound", 20, 0),
+    ("start", 8, 0),
+    ("timers", 27, 0),
+    ("world", 177, 0),
+];
 
 /// A call with everything in it.
 fn whole_call(setup: Setup) -> Trace {
@@ -181,7 +206,7 @@ proptest! {
         let link = if is_bad { LinkConfig::bad() } else { LinkConfig::clean() };
         let setup = Setup::new(kind, seed).links(link);
         let in_order = whole_call(setup.clone());
-        let shuffled = whole_call(Setup { shuffles: true, ..setup });
+        let shuffled = whole_call(setup.shuffled());
         prop_assert_eq!(in_order.difference(&shuffled), None);
     }
 }
@@ -253,20 +278,52 @@ fn direct_calls_and_calls_of_the_endpoint_mix_and_repeat() {
 #[test]
 #[expect(clippy::print_stdout, reason = "the counts are what somebody runs this for")]
 fn every_scenario_of_the_suite_repeats_in_a_process_and_in_two() {
-    let (mut tests, mut traces, mut differences) = (0, 0, Vec::new());
-    let mut once_only = Vec::new();
+    let (mut seen, mut differences, mut once_only) = (Vec::new(), Vec::new(), Vec::new());
     for program in suite::programs() {
         let (once, again) = program.run_in_two_processes();
         differences.extend(once.differences(&again));
         once_only.extend(once.unrepeated());
-        let (name, local) = (&program.name, once.local());
+        let (name, local) = (program.name, once.local());
         println!("{name}: {} tests, {} traces, {local} local", once.tests(), once.len());
-        (tests, traces) = (tests + once.tests(), traces + once.len() - local);
+        seen.push((name, once.len() - local, local));
     }
     assert_eq!(differences, [""; 0], "in another process");
     assert_eq!(once_only, [""; 0], "twice in a process");
-    let is_enough = tests >= TESTS_LEAST && traces >= TRACES_LEAST;
-    assert!(is_enough, "only {tests} tests left traces, {traces} to compare between processes");
+    assert_eq!(amiss(&seen), [""; 0], "another suite than it was");
+}
+
+/// What programs leave too little of, or excuse too much of, or do not exist.
+fn amiss(seen: &[(String, usize, usize)]) -> Vec<String> {
+    let of = |name: &str| seen.iter().find(|(of, ..)| of == name);
+    let known = PROGRAMS.into_iter().filter_map(|(name, least, most)| match of(name) {
+        None => Some(format!("{name}: no such program")),
+        Some((_, traces, _)) if *traces < least => {
+            Some(format!("{name}: {traces} traces to compare, at least {least}"))
+        }
+        Some((_, _, local)) if *local > most => {
+            Some(format!("{name}: {local} traces of one process alone, at most {most}"))
+        }
+        Some(_) => None,
+    });
+    let is_known = |name: &str| PROGRAMS.iter().any(|(known, ..)| *known == name);
+    let strange = seen.iter().filter(|(name, ..)| !is_known(name));
+    known.chain(strange.map(|(name, ..)| format!("{name}: nobody says what it leaves"))).collect()
+}
+
+#[test]
+fn programs_that_leave_less_or_excuse_more_are_told() {
+    let whole: Vec<_> =
+        PROGRAMS.iter().map(|(name, least, most)| ((*name).to_owned(), *least, *most)).collect();
+    assert_eq!(amiss(&whole), [""; 0]);
+    let with = |change: fn(&mut Vec<(String, usize, usize)>)| {
+        let mut seen = whole.clone();
+        change(&mut seen);
+        amiss(&seen)
+    };
+    assert_eq!(with(|seen| seen[0].1 -= 1).len(), 1, "too few");
+    assert_eq!(with(|seen| seen[0].2 += 1).len(), 1, "too many excused");
+    assert_eq!(with(|seen| drop(seen.remove(0))).len(), 1, "missing");
+    assert_eq!(with(|seen| seen.push(("new".to_owned(), 9, 0))).len(), 1, "strange");
 }
 
 #[test]
@@ -282,4 +339,88 @@ fn processes_that_differ_are_told_apart() {
     assert_eq!(fewer, ["a: 2 traces and 1", "b: 1 traces and 0"]);
     let twice = parse("a\t0\t5\t01\na\ttwice\t1\nb\t0\t1\t03\nc\t0\t1\t03\nc\ttwice\t0\n");
     assert_eq!(twice.unrepeated(), ["b", "c"]);
+}
+
+/// What a bot says that takes its words from a clock, or from a map in hash order: the same
+/// throughout a process, so that only another process shows it. Without a plant it is in order.
+fn planted_words() -> &'static [usize] {
+    static WORDS: OnceLock<Vec<usize>> = OnceLock::new();
+    WORDS.get_or_init(|| match std::env::var(suite::PLANT_VARIABLE).as_deref() {
+        Ok("clock") => {
+            #[expect(clippy::disallowed_methods, reason = "planted, to be caught")]
+            let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            vec![1 + time.subsec_nanos() as usize % 10_000]
+        }
+        Ok("hash") => {
+            let words: HashSet<usize> = (1..20).collect();
+            words.into_iter().collect()
+        }
+        _ => (1..20).collect(),
+    })
+}
+
+#[test]
+fn a_bot_says_what_may_be_planted() {
+    let mut pair = Pair::new(Setup::new(Kind::Scripted, 1));
+    pair.connect();
+    for len in planted_words() {
+        pair.say(&"m".repeat(*len));
+        pair.drive_for(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn what_is_planted_is_caught_between_processes() {
+    let differences = |plant: &str| {
+        let test = "a_bot_says_what_may_be_planted";
+        let (once, again) = suite::Program::run_planted(test, plant);
+        assert_eq!((once.tests(), once.len(), once.local()), (1, 1, 0), "{plant}: {once:?}");
+        assert_eq!(once.unrepeated(), [""; 0], "{plant}: the same twice in a process");
+        once.differences(&again)
+    };
+    assert_eq!(differences("nothing"), [""; 0]);
+    for plant in ["clock", "hash"] {
+        let found = differences(plant);
+        assert!(
+            matches!(&found[..], [one] if one.starts_with("a_bot_says_")),
+            "{plant}: {found:?}"
+        );
+    }
+}
+
+/// A file that was changed so many seconds after the beginning.
+fn changed(folder: &Path, name: &str, seconds: u64) -> PathBuf {
+    let path = folder.join(name);
+    let file = File::create(&path).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    path
+}
+
+#[test]
+fn a_program_that_is_older_than_what_it_is_made_of_is_not_taken() {
+    let folder = format!("stale-{}", std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    let program = changed(&folder, "program", 1_000);
+    let [older, same, newer] = [999, 1_000, 1_001].map(|at| changed(&folder, &at.to_string(), at));
+    let newest_of = |sources: &[&PathBuf]| {
+        let sources: Vec<_> = sources.iter().map(|source| source.to_path_buf()).collect();
+        suite::newer_than(&program, &sources).unwrap()
+    };
+    assert_eq!(newest_of(&[&older, &same]), None);
+    assert_eq!(newest_of(&[&older, &newer, &same]), Some(newer));
+    let gone = folder.join("gone");
+    assert_eq!(newest_of(&[&older, &gone]), Some(gone));
+    assert!(suite::newer_than(&folder.join("no program"), &[older]).is_err());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_sources_of_this_program_are_known() {
+    let here = std::env::current_exe().unwrap();
+    let sources = suite::sources_in(&here.with_extension("d"));
+    for name in ["determinism.rs", "mod.rs"] {
+        let is_there = |source: &&PathBuf| source.ends_with(name) && source.is_file();
+        assert_eq!(sources.iter().filter(is_there).count(), 1, "{name} in {sources:?}");
+    }
 }

@@ -252,13 +252,9 @@ fn a_caller_who_forges_anothers_address_with_an_own_password_is_undone_by_the_ne
     // back, long before she is lost.
     let mut world = World::new(Setup::new(Kind::Scripted, 1));
     let alice = connect(&mut world, 1)[0];
-    let mut mallory = Browser::new(
-        BrowserConfig {
-            address: "10.9.9.9:9".parse().unwrap(),
-            ..BrowserConfig::new(Kind::Scripted, 9)
-        },
-        world.now(),
-    );
+    let mut config = BrowserConfig::new(Kind::Scripted, 9);
+    config.address = "10.9.9.9:9".parse().unwrap();
+    let mut mallory = Browser::new(config, world.now());
     let now = world.now();
     let offer = Offer::parse(&mallory.offer(now)).unwrap();
     let (id, answer) = world.endpoint.accept(&offer, now).unwrap();

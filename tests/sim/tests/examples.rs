@@ -21,7 +21,7 @@ fn the_bug_is_found_by_a_bad_network_and_again_by_the_seed_that_was_told() {
 
     let line = found.replay_line("a_name");
     assert!(line.starts_with(&format!("SMALLRTC_SEED={} cargo test ", found.seed)), "{line}");
-    assert!(line.ends_with("--test examples a_name"), "{line}");
+    assert!(line.ends_with("cargo test -p smallrtc-sim a_name"), "{line}");
     println!("seed {}: {}\n{line}", found.seed, found.message);
 }
 

@@ -9,38 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use smallrtc::ConnectionState::{Connected, Connecting};
-use smallrtc::record::{Archive, Detail, Figure, Log, LogSink, Recording};
+use smallrtc::record::{Detail, Figure, Log};
 use smallrtc::scripted::{Frame, datagram};
 use smallrtc::{AudioIdle, Event};
 use smallrtc_sim::{Kind, Packet, Pair, Setup, bot_address, tone};
 
 const PACKET: Duration = Duration::from_millis(20);
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Archive for Memory {
-    fn open(&self, _: &str) -> Option<Box<dyn LogSink>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-impl LogSink for Memory {
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        true
-    }
-}
-
 /// The log of a call with this detail, driven by `script`.
 fn recorded(setup: Setup, detail: Detail, script: impl FnOnce(&mut Pair)) -> Log {
-    let memory = Memory::default();
-    let recording = Recording::new(Arc::new(memory.clone())).media(detail).messages(detail);
-    let mut pair = Pair::new(setup.unrecorded().config(|config| config.record(recording)));
-    script(&mut pair);
-    drop(pair);
-    let log = Log::read(&memory.0.lock().unwrap()).unwrap();
+    let log = Log::read(&smallrtc_sim::recorded(setup, detail, script)).unwrap();
     assert!(log.is_whole());
     log
 }

@@ -5,40 +5,13 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use smallrtc::record::{Archive, Detail, Log, LogSink, Recording, replay};
+use smallrtc::record::{Detail, Log, replay};
 use smallrtc::{ConnectionState, Event};
-use smallrtc_sim::{BrowserEvent, Kind, LinkConfig, Pair, Setup, World, run, start, tone};
-
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Archive for Memory {
-    fn open(&self, _: &str) -> Option<Box<dyn LogSink>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-impl LogSink for Memory {
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        true
-    }
-}
-
-/// A call that is recorded at this detail, driven by `script`.
-fn recorded(setup: Setup, detail: Detail, script: impl Fn(&mut Pair)) -> Vec<u8> {
-    let memory = Memory::default();
-    let recording = Recording::new(Arc::new(memory.clone())).media(detail).messages(detail);
-    let setup = setup.unrecorded().config(|config| config.record(recording));
-    let mut pair = Pair::new(setup);
-    script(&mut pair);
-    drop(pair);
-    memory.0.lock().unwrap().clone()
-}
+use smallrtc_sim::{
+    BrowserEvent, Kind, LinkConfig, Pair, Setup, World, recorded, run, start, tone,
+};
 
 /// Sound both ways, which the browser sends back as it comes, and a word; then the end.
 fn talk(pair: &mut Pair) {
@@ -118,7 +91,7 @@ fn a_recording_changes_nothing() {
 
 #[test]
 fn no_password_and_no_key_of_a_real_call_is_in_its_log() {
-    let passwords = Mutex::new(Vec::new());
+    let mut passwords = Vec::new();
     let bytes = recorded(Setup::new(Kind::Real, 5), Detail::Full, |pair| {
         let now = pair.now();
         let offer = pair.browser.offer(now);
@@ -127,13 +100,12 @@ fn no_password_and_no_key_of_a_real_call_is_in_its_log() {
         pair.browser.accept_answer(answer.sdp(), now);
         for sdp in [offer.sdp(), answer.sdp()] {
             let secrets = sdp.lines().filter_map(|line| line.strip_prefix("a=ice-pwd:"));
-            passwords.lock().unwrap().extend(secrets.map(str::to_owned));
+            passwords.extend(secrets.map(str::to_owned));
         }
         pair.drive_until(Duration::from_secs(10), "connected", |pair| {
             pair.session.state() == ConnectionState::Connected
         });
     });
-    let passwords = passwords.into_inner().unwrap();
     assert!(passwords.len() >= 2);
     let contains = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     for password in passwords {
@@ -173,29 +145,22 @@ fn the_endpoints_decisions_stand_in_the_log_of_their_session() {
 
 #[test]
 fn strangers_fill_no_log() {
-    let memory = Memory::default();
-    let recording = Recording::new(Arc::new(memory.clone()));
-    let setup = Setup::new(Kind::Scripted, 7).unrecorded();
-    let mut world = World::new(setup.config(|config| config.record(recording)));
+    let mut world = World::new(Setup::new(Kind::Scripted, 7));
     let number = world.add_browser(|_| {});
     world.call(number).unwrap();
     world.drive_for(Duration::from_secs(3));
-    let lines = |memory: &Memory| {
-        let log = Log::read(&memory.0.lock().unwrap()).unwrap();
-        log.timeline().filter(|line| line.contains("refused a forged request")).count()
+    let lines = |world: &World| -> Vec<String> {
+        let (_, bytes) = world.logs().remove(0);
+        Log::read(&bytes).unwrap().timeline().collect()
     };
-    let ufrag = {
-        let log = Log::read(&memory.0.lock().unwrap()).unwrap();
-        let lines: Vec<_> = log.timeline().collect();
-        let text = lines.concat();
-        let at = text.find("accepted, ufrag ").expect("the negotiation tells it") + 16;
-        text[at..at + 20].to_owned()
-    };
+    let text = lines(&world).concat();
+    let at = text.find("accepted, ufrag ").expect("the negotiation tells it") + 16;
+    let ufrag = &text[at..at + 20];
     for turn in 0..600u32 {
         let id = turn.to_be_bytes().repeat(3);
         let forged = smallrtc::scripted::stun::request(
             id.try_into().unwrap(),
-            &ufrag,
+            ufrag,
             "EEtu",
             "not the password",
             true,
@@ -207,6 +172,7 @@ fn strangers_fill_no_log() {
     }
     world.drive_for(Duration::from_secs(3));
     assert_eq!(world.endpoint.stats().requests_forged, 600);
-    drop(world);
-    assert_eq!(lines(&memory), 256, "the limit of refusals in one log");
+    let refused = |line: &&String| line.contains("refused a forged request");
+    let count = lines(&world).iter().filter(refused).count();
+    assert_eq!(count, 256, "the limit of refusals in one log");
 }

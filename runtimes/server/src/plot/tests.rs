@@ -1,40 +1,13 @@
 //! Pictures of simulated calls: what is in them, and that they are well-formed whatever a log is.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use smallrtc::record::{Archive, Detail, LogSink, Recording, replay};
+use smallrtc::record::{Detail, replay};
 use smallrtc::scripted::{Frame, datagram};
-use smallrtc_sim::{Kind, LinkConfig, Packet, Pair, Setup, bot_address, start, tone};
+use smallrtc_sim::{Kind, LinkConfig, Packet, Pair, Setup, bot_address, recorded, start, tone};
 
 use super::call::{MARKS_MAX, STATES_MAX};
 use super::*;
-
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
-
-impl Archive for Memory {
-    fn open(&self, _: &str) -> Option<Box<dyn LogSink>> {
-        Some(Box::new(self.clone()))
-    }
-}
-
-impl LogSink for Memory {
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        true
-    }
-}
-
-fn recorded(setup: Setup, detail: Detail, script: impl FnOnce(&mut Pair)) -> Vec<u8> {
-    let memory = Memory::default();
-    let recording = Recording::new(Arc::new(memory.clone())).media(detail).messages(detail);
-    let mut pair = Pair::new(setup.unrecorded().config(|config| config.record(recording)));
-    script(&mut pair);
-    drop(pair);
-    memory.0.lock().unwrap().clone()
-}
 
 /// A second of sound, of which half a second is cleared; a stall; a message each way; the end.
 fn talk(pair: &mut Pair) {

@@ -29,6 +29,7 @@ pub(super) struct Reading {
 
 /// What came of a call.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The session, once the offer was accepted. Endpoints name their sessions each for itself.
     pub id: Option<SessionId>,

@@ -6,6 +6,7 @@ use smallrtc::Event;
 
 use super::World;
 use crate::BrowserEvent;
+use crate::replays::Replays;
 
 /// What may be lost.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +18,11 @@ pub(crate) enum Lost<'a> {
 }
 
 /// Says of each thing whether it is lost.
+type Takes = dyn FnMut(Lost<'_>) -> bool;
+
+/// Who takes, if there is one.
 #[derive(Default)]
-pub(crate) struct Thief(Option<Box<dyn FnMut(Lost<'_>) -> bool>>);
+pub(crate) struct Thief(Option<Box<Takes>>);
 
 impl Thief {
     pub(super) fn takes(&mut self, what: Lost<'_>) -> bool {
@@ -33,6 +37,10 @@ impl fmt::Debug for Thief {
 }
 
 impl World {
+    pub(crate) fn replays_mut(&mut self) -> &mut Replays {
+        self.replays.as_mut().expect("it is recorded")
+    }
+
     /// From now on the driver loses what `loses` says.
     pub(crate) fn lose(&mut self, loses: impl FnMut(Lost<'_>) -> bool + 'static) {
         self.thief = Thief(Some(Box::new(loses)));

@@ -1,17 +1,35 @@
 //! The programs of these tests, run again as processes of their own, and the traces that they
 //! leave there.
+//!
+//! Cargo builds what it was asked for: one test program alone leaves the others as they were, or
+//! missing. So each is compared with what it is made of: a program that is older than one of its own
+//! sources, or than a source of a library of this workspace that it is linked with, is another
+//! program, and is not run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
-use std::{env, fs};
+use std::{env, fs, io};
 
-/// The test that runs all others, and not itself.
-const RUNNER: &str = "every_scenario_of_the_suite_repeats_in_a_process_and_in_two";
+/// The tests that start processes, of which none starts more.
+const RUNNERS: [&str; 2] = [
+    "every_scenario_of_the_suite_repeats_in_a_process_and_in_two",
+    "what_is_planted_is_caught_between_processes",
+];
+
+/// What a process is told to plant, if it is told.
+pub(crate) const PLANT_VARIABLE: &str = "SMALLRTC_PLANT";
 
 /// The one seed and the cases of each property: chance is searched elsewhere, here it is repeated.
 const ENVIRONMENT: [(&str, &str); 2] = [("SMALLRTC_SEED", "1"), ("SMALLRTC_CASES", "2")];
+
+/// What builds all of them.
+const COMMAND: &str = "cargo test -p smallrtc-sim --tests";
+
+/// The libraries of this workspace that the programs are linked with, by the names of their files.
+const LIBRARIES: [&str; 5] =
+    ["smallrtc", "smallrtc_sim", "smallrtc_sim_twice", "smallrtc_mio", "smallrtc_udp"];
 
 /// A program of tests, as Cargo built it.
 pub(crate) struct Program {
@@ -28,15 +46,68 @@ pub(crate) fn programs() -> Vec<Program> {
     let is_program = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists()
     };
-    sources.into_iter().filter(is_program).map(program).collect()
+    let sources = sources.into_iter().filter(is_program);
+    let of_libraries: Vec<_> = LIBRARIES.into_iter().flat_map(sources_of_library).collect();
+    sources.map(|source| program(source, &of_libraries)).collect()
 }
 
-fn program(source: PathBuf) -> Program {
+fn program(source: PathBuf, of_libraries: &[PathBuf]) -> Program {
     let name = source.file_stem().and_then(|name| name.to_str()).expect("a plain name").to_owned();
-    let path = newest(&name).unwrap_or_else(|| {
-        panic!("{name} is not built: cargo test -p smallrtc-sim --tests builds all");
-    });
+    let path = newest(&name).unwrap_or_else(|| panic!("{name} is not built: {COMMAND} builds all"));
+    let mut sources = sources_in(&path.with_extension("d"));
+    assert!(!sources.is_empty(), "{name} is made of something");
+    sources.extend_from_slice(of_libraries);
+    if let Some(stale) = newer_than(&path, &sources).expect("what it is made of is there") {
+        panic!("{name} is older than {}: {COMMAND} builds all", stale.display());
+    }
     Program { name, path }
+}
+
+fn modified(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// The first of these sources that was changed after a program was built. One that is gone was
+/// changed as well.
+pub(crate) fn newer_than(program: &Path, sources: &[PathBuf]) -> io::Result<Option<PathBuf>> {
+    let built = modified(program)?;
+    let is_newer = |source: &&PathBuf| modified(source).map_or(true, |changed| changed > built);
+    Ok(sources.iter().find(is_newer).cloned())
+}
+
+/// The sources that a file of rustc's, beside each thing that it makes, names: relative to the
+/// workspace.
+pub(crate) fn sources_in(list: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(list).unwrap_or_default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = folder.ancestors().nth(2).expect("the workspace");
+    // `what: source source`, once for each thing that is made; a space in a name is escaped.
+    let first = text.lines().find_map(|line| line.split_once(": "));
+    let names = first.map(|(_, names)| names.replace("\\ ", "\0")).unwrap_or_default();
+    let names = names.split_whitespace().map(|name| name.replace('\0', " "));
+    let sources = names.map(|name| root.join(name));
+    // What a tool of another place has left in the list is none of ours.
+    sources.filter(|source| source.starts_with(root)).collect()
+}
+
+/// The sources of a library, as it was built last.
+fn sources_of_library(name: &str) -> Vec<PathBuf> {
+    let here = env::current_exe().expect("this test is a program");
+    let entries = fs::read_dir(here.parent().expect("it lies somewhere")).expect("its folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let is_list = |path: &PathBuf| {
+        let of = path.file_stem().and_then(|stem| stem.to_str()?.rsplit_once('-'));
+        path.extension().is_some_and(|end| end == "d") && of.is_some_and(|(of, _)| of == name)
+    };
+    // The program of a library's own tests has sources that the library has not.
+    let is_library = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut made = text.lines().filter_map(|line| line.split_once(": "));
+        made.any(|(made, _)| [".rlib", ".so", ".dylib", ".dll"].iter().any(|e| made.ends_with(e)))
+    };
+    let newest = paths.filter(|path| is_list(path) && is_library(path));
+    let newest = newest.max_by_key(|list| modified(list).ok());
+    sources_in(&newest.unwrap_or_else(|| panic!("{name} is not built: {COMMAND} builds all")))
 }
 
 /// What was built last of those with a name beside this program, of this package: Cargo writes
@@ -54,7 +125,7 @@ fn newest(name: &str) -> Option<PathBuf> {
         }
         let from = fs::read_to_string(path.with_extension("d")).ok()?.replace('\\', "/");
         let is_ours = [format!("tests/sim/tests/{name}.rs"), format!("tests/sim/tests/{name}/")];
-        let time = fs::metadata(&path).and_then(|data| data.modified()).ok()?;
+        let time = modified(&path).ok()?;
         is_ours.iter().any(|source| from.contains(source)).then_some((time, path))
     };
     paths.filter_map(built).max().map(|(_, path)| path)
@@ -67,17 +138,38 @@ impl Program {
         (self.end(once), self.end(again))
     }
 
+    /// The same for one test of this very program, with something planted.
+    pub(crate) fn run_planted(test: &str, plant: &str) -> (Traces, Traces) {
+        let path = env::current_exe().expect("this test is a program");
+        let here = Program { name: format!("planted-{plant}"), path };
+        let only = ["--exact", test];
+        let start = |which, twice| here.start_with(which, twice, &only, Some(plant));
+        let (once, again) = (start("a", true), start("b", false));
+        (here.end(once), here.end(again))
+    }
+
     fn start(&self, which: &str, twice: bool) -> (Child, PathBuf) {
+        self.start_with(which, twice, &[], None)
+    }
+
+    fn start_with(
+        &self,
+        which: &str,
+        twice: bool,
+        only: &[&str],
+        plant: Option<&str>,
+    ) -> (Child, PathBuf) {
         let file = format!("{}-{}-{which}.traces", self.name, std::process::id());
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
         let _of_a_process_that_was_killed = fs::remove_file(&file);
         let mut command = Command::new(&self.path);
         // With one thread the tests would run on the main one, which is not named after them.
-        command.args(["--test-threads=2", "--skip", RUNNER]);
+        command.arg("--test-threads=2").args(only);
+        command.args(RUNNERS.iter().flat_map(|runner| ["--skip", runner]));
         command.envs(ENVIRONMENT).env("SMALLRTC_TRACES", &file);
-        if twice {
-            command.env("SMALLRTC_TWICE", "1");
-        }
+        command.env_remove("SMALLRTC_TWICE").env_remove(PLANT_VARIABLE);
+        command.envs(twice.then_some(("SMALLRTC_TWICE", "1")));
+        command.envs(plant.map(|plant| (PLANT_VARIABLE, plant)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         (command.spawn().expect("a program of tests can be started"), file)
     }
