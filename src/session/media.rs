@@ -92,13 +92,12 @@ impl Session {
             return None;
         }
         let room = samples.len() as u64;
-        let receiver = self.receiver.as_mut()?;
-        if receiver.is_idle() {
-            receiver.wake();
+        if self.receiver.as_ref()?.is_idle() {
             self.note(self.last_now, |_| Call::RecvAudio { track: track.0, room });
+            self.receiver.as_mut()?.wake();
             return None;
         }
-        let info = receiver.recv(samples)?;
+        let info = self.receiver.as_mut()?.recv(samples)?;
         self.note(self.last_now, |_| Call::RecvAudio { track: track.0, room });
         let read = &samples[..info.samples * usize::from(info.channels)];
         self.noted(|recorder| recorder.heard_audio(&info, read));

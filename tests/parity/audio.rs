@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use smallrtc::{
-    AudioIdle, Codec, Config, EncodedFrame, Event, PacketTime, SendError, TrackId,
-};
+use smallrtc::{AudioIdle, Codec, Config, EncodedFrame, Event, PacketTime, SendError, TrackId};
 use smallrtc_sim::{BrowserEvent, Kind, Pair, Setup, null_words};
 
 const CAMERA: TrackId = TrackId(1);
@@ -60,13 +58,18 @@ fn a2_the_end_of_a_piece_is_told_when_its_last_sample_left_and_when_the_call_end
     let first = pair.send_audio(&steps(100), 24_000).unwrap();
     let second = pair.send_audio(&steps(100), 24_000).unwrap();
     pair.drive_for(Duration::from_millis(1_500));
-    assert!(pair.events().any(|event| *event == Event::AudioFinished { id: first, samples: 24_000 }));
+    assert!(
+        pair.events().any(|event| *event == Event::AudioFinished { id: first, samples: 24_000 })
+    );
     pair.browser.vanish();
     let now = pair.now();
     pair.session.close(now);
     pair.drive_until_closed(seconds(3));
-    let of_second = |event: &&Event| matches!(event, Event::AudioFinished { id, .. } if *id == second);
-    let Some(Event::AudioFinished { samples, .. }) = pair.events().find(of_second) else { panic!() };
+    let of_second =
+        |event: &&Event| matches!(event, Event::AudioFinished { id, .. } if *id == second);
+    let Some(Event::AudioFinished { samples, .. }) = pair.events().find(of_second) else {
+        panic!()
+    };
     assert!((9_600..=14_400).contains(samples), "{samples}: half of it");
 }
 
@@ -112,11 +115,11 @@ fn a5_an_hour_at_odd_rates_loses_no_sample() {
         let mut pair = call(|config| config);
         let second = vec![500; rate as usize];
         let mut finished = 0;
-        for _ in 0..60 {
-            for _ in 0..60 {
+        for _ in 0..120 {
+            for _ in 0..30 {
                 pair.send_audio(&second, rate).unwrap();
             }
-            pair.drive_for(seconds(60));
+            pair.drive_for(seconds(30));
             for event in pair.events() {
                 if let Event::AudioFinished { samples, .. } = event {
                     finished += samples;
@@ -132,10 +135,16 @@ fn a5_an_hour_at_odd_rates_loses_no_sample() {
 
 #[test]
 fn a6_packets_last_20_ms_and_what_is_asked_for() {
-    for (time, ms) in [(PacketTime::Ms10, 10), (PacketTime::Ms20, 20), (PacketTime::Ms40, 40), (PacketTime::Ms60, 60)] {
+    for (time, ms) in [
+        (PacketTime::Ms10, 10),
+        (PacketTime::Ms20, 20),
+        (PacketTime::Ms40, 40),
+        (PacketTime::Ms60, 60),
+    ] {
         let mut pair = call(|config| config.audio_packet_time(time));
         pair.drive_for(seconds(6));
-        let packets = pair.browser_events().filter(|event| matches!(event, BrowserEvent::Media { .. }));
+        let packets =
+            pair.browser_events().filter(|event| matches!(event, BrowserEvent::Media { .. }));
         let count = packets.count() as u64;
         assert!(count.abs_diff(6_000 / ms) <= 1, "{ms} ms: {count}");
     }
@@ -210,7 +219,8 @@ fn v2_whoever_codes_chooses_the_rate_and_hears_of_wishes() {
         assert_eq!(pair.session.send_encoded(CAMERA, picture(number * 33, len), now), Ok(()));
         pair.drive_for(Duration::from_millis(33));
     }
-    let shown = pair.browser_events().filter(|event| matches!(event, BrowserEvent::Media { line: 1, .. }));
+    let shown =
+        pair.browser_events().filter(|event| matches!(event, BrowserEvent::Media { line: 1, .. }));
     assert!(shown.count() >= 89);
     let now = pair.now();
     pair.browser.request_keyframe(1, now);

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use smallrtc::signaling::{Options, Reply, Request, Signaling};
-use smallrtc::{
-    Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TransportId,
-};
+use smallrtc::{Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, TransportId};
 use smallrtc_sim::{Browser, BrowserConfig, Kind, Packet, bot_address, bot_certificate, start};
 
 pub(crate) struct Desk {

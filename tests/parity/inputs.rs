@@ -134,7 +134,8 @@ fn h7_unknown_fields_no_candidates_and_names_of_mdns_are_fine() {
     let body = json!({ "sdp": without, "type": "offer", "colour": [1, { "a": null }] });
     let (status, answer) = desk.ask("POST", "/api/offer", &body.to_string());
     assert_eq!(status, 200);
-    let hidden = "candidate:1 1 udp 2113937151 3c2d5c5e-aaaa-4bbb-8ccc-123456789abc.local 50000 typ host";
+    let hidden =
+        "candidate:1 1 udp 2113937151 3c2d5c5e-aaaa-4bbb-8ccc-123456789abc.local 50000 typ host";
     let tcp = "candidate:2 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active";
     let body = json!({
         "pc_id": answer["pc_id"],
@@ -182,7 +183,7 @@ fn h9_a_page_in_the_background_is_heard_and_hears_for_a_minute_without_pings() {
     }
     assert!(read > 16_000 * 59, "{read}");
     assert!(heard(&pair) > 2_950, "{}", heard(&pair));
-    pair.send_message(Message::text("[1]")).unwrap();
+    let _ = pair.send_message(Message::text("[1]")).unwrap();
     pair.drive_for(Duration::from_secs(1));
     assert!(pair.browser_messages().contains(&"[1]".to_owned()));
 }
@@ -191,6 +192,7 @@ fn h9_a_page_in_the_background_is_heard_and_hears_for_a_minute_without_pings() {
 fn h10_noise_on_the_channel_is_the_applications_or_counted_and_the_call_lives() {
     let mut pair = Pair::new(Setup::new(Kind::Real, 1));
     pair.connect();
+    pair.drive_for(Duration::from_millis(500));
     let now = pair.now();
     let unknown = r#"{"type":"signalling","message":{"type":"unknown"}}"#;
     for text in ["[]", "{}", "text", unknown] {

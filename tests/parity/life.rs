@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use smallrtc::{
-    AudioFrame, CloseReason, ConnectionState, Event, Message, SendError, TrackId,
-};
+use smallrtc::{AudioFrame, CloseReason, ConnectionState, Event, Message, SendError, TrackId};
 use smallrtc_sim::{Browser, BrowserEvent, Kind, Pair, Setup, tone};
 
 use crate::desk::{Desk, page};
@@ -30,8 +28,10 @@ fn l1_connected_and_messages_wait_for_start_and_a_pli_asks_for_the_picture() {
     let now = pair.now();
     assert!(pair.browser.send_text("\"early\"", now));
     pair.drive_for(seconds(1));
-    let (connected, early) =
-        (Event::StateChanged(ConnectionState::Connected), Event::Message(Message::text("\"early\"")));
+    let (connected, early) = (
+        Event::StateChanged(ConnectionState::Connected),
+        Event::Message(Message::text("\"early\"")),
+    );
     assert_eq!((told(&pair, &connected), told(&pair, &early)), (0, 0));
     for _ in 0..2 {
         let now = pair.now();
@@ -120,7 +120,7 @@ fn l7_peer_left_arrives_after_everything_that_was_said_before() {
     let mut pair = Pair::new(Setup::new(Kind::Real, 1));
     pair.connect();
     for number in 0..200 {
-        pair.send_message(Message::text(format!("[{number}]"))).unwrap();
+        let _ = pair.send_message(Message::text(format!("[{number}]"))).unwrap();
     }
     let now = pair.now();
     pair.session.close(now);

@@ -91,15 +91,15 @@ fn m3_what_waited_leaves_in_order() {
 fn m4_a_ping_is_counted_and_no_message_and_its_bytes_are_one() {
     let (messages, pair) = heard(text("ping: 1790000000123"));
     assert!(messages.is_empty());
-    // The page's own timer has pinged as well.
-    assert!(pair.session.stats().pings >= 2);
+    assert!(pair.session.stats().pings >= 1);
     let (messages, _) = heard(binary(b"ping"));
     assert_eq!(messages, [Message::Binary(b"ping".as_slice().into())]);
 }
 
 #[test]
 fn m5_what_is_no_signalling_is_the_applications_whatever_it_is() {
-    for said in ["{}", "[]", "[1,2]", r#"{"label":"rtvi-ai"}"#, "null", "\"signalling\"", "{broken"] {
+    for said in ["{}", "[]", "[1,2]", r#"{"label":"rtvi-ai"}"#, "null", "\"signalling\"", "{broken"]
+    {
         assert_eq!(heard(text(said)).0, [Message::text(said)]);
     }
     let unknown = r#"{"type":"signalling","message":{"type":"dance"}}"#;

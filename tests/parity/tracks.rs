@@ -14,7 +14,8 @@ fn seconds(seconds: u64) -> Duration {
 
 /// A call whose page speaks: 20 ms at a time, of the level 700.
 fn speaking() -> Pair {
-    let mut pair = Pair::new(Setup::new(Kind::Scripted, 1).browser(|browser| browser.camera = true));
+    let mut pair =
+        Pair::new(Setup::new(Kind::Scripted, 1).browser(|browser| browser.camera = true));
     pair.connect();
     let now = pair.now();
     pair.browser.speak(null_packet(&[700, 700]), now);

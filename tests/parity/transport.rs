@@ -78,7 +78,9 @@ fn x3_a_line_of_another_offer_is_told_as_a_track_and_its_end_too() {
     let _ = pair.session.accept_offer(&offer_of(&offer), now).unwrap();
     pair.flush();
     assert!(pair.session.tracks()[1].receives, "it is back");
-    let changes = pair.events().filter(|event| matches!(event, Event::TrackStarted(track) if track.id == TrackId(1)));
+    let changes = pair
+        .events()
+        .filter(|event| matches!(event, Event::TrackStarted(track) if track.id == TrackId(1)));
     assert!(changes.count() >= 2);
 }
 
@@ -102,7 +104,9 @@ fn x5_pictures_come_coded_and_none_ends_a_reader() {
     let setup = Setup::new(Kind::Real, 1).browser(|browser| browser.camera = true);
     let mut pair = Pair::new(setup);
     pair.connect();
-    for (number, picture) in [vec![0x10; 2_000], vec![0xff; 3], vec![0x10; 50_000]].iter().enumerate() {
+    for (number, picture) in
+        [vec![0x10; 2_000], vec![0xff; 3], vec![0x10; 50_000]].iter().enumerate()
+    {
         let now = pair.now();
         pair.browser.send_media(1, number as u64 * 3_000, picture, now);
         pair.drive_for(Duration::from_millis(100));
@@ -137,7 +141,8 @@ fn x6_a_write_that_is_not_taken_says_why() {
 fn x7_tracks_are_told_before_connected() {
     let mut pair = Pair::new(scripted().browser(|browser| browser.camera = true));
     pair.connect();
-    let place = |wanted: &dyn Fn(&Event) -> bool| pair.events().position(|event| wanted(event)).unwrap();
+    let place =
+        |wanted: &dyn Fn(&Event) -> bool| pair.events().position(|event| wanted(event)).unwrap();
     let connected = place(&|event| *event == Event::StateChanged(ConnectionState::Connected));
     assert!(place(&|event| matches!(event, Event::TrackStarted(_))) < connected);
 }
@@ -145,8 +150,20 @@ fn x7_tracks_are_told_before_connected() {
 #[test]
 fn x8_the_end_says_who_ended_it() {
     let ends: [(fn(&mut Pair), CloseReason); 3] = [
-        (|pair| { let now = pair.now(); pair.session.close(now); }, CloseReason::Application),
-        (|pair| { let now = pair.now(); pair.browser.hang_up(now); }, CloseReason::HungUp),
+        (
+            |pair| {
+                let now = pair.now();
+                pair.session.close(now);
+            },
+            CloseReason::Application,
+        ),
+        (
+            |pair| {
+                let now = pair.now();
+                pair.browser.hang_up(now);
+            },
+            CloseReason::HungUp,
+        ),
         (|pair| pair.browser.vanish(), CloseReason::Lost),
     ];
     for (end, reason) in ends {
@@ -168,7 +185,8 @@ fn x9_what_comes_in_and_what_goes_out_is_one_call_with_one_end() {
     let now = pair.now();
     pair.browser.hang_up(now);
     pair.drive_until_closed(seconds(1));
-    let state = |wanted| pair.events().filter(|event| **event == Event::StateChanged(wanted)).count();
+    let state =
+        |wanted| pair.events().filter(|event| **event == Event::StateChanged(wanted)).count();
     assert_eq!(state(ConnectionState::Connected), 1);
     let ends = pair.events().filter(|event| matches!(event, Event::Closed { .. })).count();
     assert_eq!(ends, 1);
@@ -243,11 +261,14 @@ fn x13_client_ready_begins_the_conversation() {
     let event = rtvi.handle(heard[0].clone());
     assert!(matches!(event, Some(RtviEvent::ClientReady { id, .. }) if id == "d7c2a1f0"));
     while let Some(reply) = rtvi.poll_reply() {
-        pair.send_message(reply).unwrap();
+        let _ = pair.send_message(reply).unwrap();
     }
     pair.drive_for(seconds(1));
     let reply: serde_json::Value = serde_json::from_str(&pair.browser_messages()[0]).unwrap();
-    assert_eq!((reply["type"].as_str(), reply["id"].as_str()), (Some("bot-ready"), Some("d7c2a1f0")));
+    assert_eq!(
+        (reply["type"].as_str(), reply["id"].as_str()),
+        (Some("bot-ready"), Some("d7c2a1f0"))
+    );
 }
 
 #[test]
