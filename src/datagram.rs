@@ -85,3 +85,22 @@ impl Transmit {
         Transmit { transport, proto: Protocol::Udp, source, destination, payload }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_and_a_transmit_keep_which_end_is_which() {
+        let [here, there] = [7860, 50_000].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let (transport, payload) = (TransportId(3), Bytes::from_static(b"bytes"));
+        let came = Datagram::udp(transport, there, here, payload.clone());
+        assert_eq!((came.source, came.destination), (there, here));
+        let goes = Transmit::udp(transport, here, there, payload.clone());
+        assert_eq!((goes.source, goes.destination), (here, there));
+        assert_eq!((came.transport, goes.transport), (transport, transport));
+        assert_eq!((came.proto, goes.proto), (Protocol::Udp, Protocol::Udp));
+        assert_eq!((came.payload, goes.payload), (payload.clone(), payload));
+        assert_eq!(transport.to_string(), "transport 3");
+    }
+}

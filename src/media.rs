@@ -90,3 +90,29 @@ impl fmt::Debug for EncodedFrame {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_sound_has_its_channels_and_prints_without_its_samples() {
+        let samples = [1, -1, 2, -2];
+        let (mono, stereo) =
+            (AudioFrame::mono(&samples, 16_000), AudioFrame::stereo(&samples, 48_000));
+        assert_eq!((mono.channels, mono.rate, mono.samples), (1, 16_000, &samples[..]));
+        assert_eq!((stereo.channels, stereo.rate, stereo.samples), (2, 48_000, &samples[..]));
+        assert_eq!(format!("{mono:?}"), "AudioFrame(4 samples, 16000 Hz, 1 ch)");
+        assert_eq!(format!("{stereo:?}"), "AudioFrame(4 samples, 48000 Hz, 2 ch)");
+    }
+
+    #[test]
+    fn a_coded_frame_to_be_sent_is_whole_and_prints_without_its_bytes() {
+        let data = Bytes::from_static(b"a picture");
+        let frame = EncodedFrame::new(Codec::Vp8, Duration::from_millis(40), true, data);
+        assert!(frame.contiguous);
+        let text = "EncodedFrame { codec: Vp8, time: 40ms, keyframe: true, contiguous: true, \
+            len: 9 }";
+        assert_eq!(format!("{frame:?}"), text);
+    }
+}

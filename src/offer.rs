@@ -291,3 +291,177 @@ fn clip(text: &str) -> String {
 fn invalid(reason: impl Into<String>) -> NegotiateError {
     NegotiateError::InvalidSdp { reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
+        a=fingerprint:sha-256 00:11\r\n";
+
+    /// An offer of these lines behind what every offer needs.
+    fn parse(lines: &str) -> Result<Offer, NegotiateError> {
+        Offer::parse(&format!("{HEAD}{lines}"))
+    }
+
+    /// Why an offer is refused.
+    fn refused(offer: Result<Offer, NegotiateError>) -> String {
+        match offer {
+            Err(NegotiateError::InvalidSdp { reason }) => reason,
+            other => panic!("expected a refusal of the text, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_offer_gives_its_lines_in_order_with_what_each_is_for() {
+        let offer = parse(
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+             m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n\
+             m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n\
+             m=text 9 RTP/AVP 98\r\na=mid:3\r\n",
+        );
+        let offer = offer.unwrap();
+        let lines: Vec<_> =
+            offer.media().iter().map(|line| (line.kind, line.mid.as_str())).collect();
+        use LineKind::{Application, Audio, Other, Video};
+        assert_eq!(lines, [(Audio, "0"), (Video, "1"), (Application, "2"), (Other, "3")]);
+        assert_eq!((offer.ice_ufrag(), offer.ice_pwd()), ("page", "abcdefghijklmnopqrstuv"));
+        assert_eq!(offer.fingerprint(), "sha-256 00:11");
+        assert!(offer.sdp().starts_with(HEAD));
+    }
+
+    #[test]
+    fn a_direction_of_the_session_holds_for_lines_that_say_nothing() {
+        let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        let of = |lines: String| {
+            let offer = parse(&lines).unwrap();
+            offer.media().iter().map(|line| line.direction).collect::<Vec<_>>()
+        };
+        use Direction::{Inactive, RecvOnly, SendOnly, SendRecv};
+        assert_eq!(of(line.to_owned()), [SendRecv]);
+        let given = format!("a=inactive\r\n{line}{line}a=sendonly\r\n{line}a=recvonly\r\n");
+        assert_eq!(of(given), [Inactive, SendOnly, RecvOnly]);
+        assert_eq!(of(format!("a=recvonly\r\n{line}a=sendrecv\r\n")), [SendRecv]);
+    }
+
+    #[test]
+    fn each_direction_says_who_sends() {
+        let ways = |direction: Direction| (direction.sends(), direction.receives());
+        assert_eq!(ways(Direction::SendRecv), (true, true));
+        assert_eq!(ways(Direction::SendOnly), (true, false));
+        assert_eq!(ways(Direction::RecvOnly), (false, true));
+        assert_eq!(ways(Direction::Inactive), (false, false));
+    }
+
+    #[test]
+    fn a_line_of_port_zero_is_stopped_unless_it_is_only_bundled() {
+        let stopped = |lines: &str| parse(lines).unwrap().media()[0].stopped;
+        assert!(!stopped("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"));
+        assert!(!stopped("m=audio 50000/2 RTP/AVP 111\r\n"), "a port with a number of ports");
+        assert!(stopped("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\n"));
+        assert!(!stopped("m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\n"));
+        // Before all lines it belongs to none.
+        assert!(stopped("a=bundle-only\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\n"));
+    }
+
+    #[test]
+    fn of_credentials_that_stand_several_times_the_first_count() {
+        let offer = parse(
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:other\r\n\
+             a=ice-pwd:vutsrqponmlkjihgfedcba\r\na=fingerprint:sha-256 22:33\r\n",
+        );
+        let offer = offer.unwrap();
+        assert_eq!((offer.ice_ufrag(), offer.fingerprint()), ("page", "sha-256 00:11"));
+        assert_eq!(offer.ice_pwd(), "abcdefghijklmnopqrstuv");
+    }
+
+    #[test]
+    fn an_offer_is_read_up_to_its_longest_and_not_a_byte_further() {
+        let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        let pad = Offer::LEN_MAX - HEAD.len() - line.len();
+        assert!(parse(&format!("{line}{}", "x".repeat(pad))).is_ok());
+        let error = parse(&format!("{line}{}", "x".repeat(pad + 1))).unwrap_err();
+        assert_eq!(error.to_string(), "sdp: 65537 bytes, the limit is 65536");
+    }
+
+    #[test]
+    fn as_many_lines_are_read_as_may_be_and_one_more_is_refused() {
+        let lines = |count| "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n".repeat(count);
+        assert_eq!(parse(&lines(16)).unwrap().media().len(), Offer::MEDIA_LINES_MAX);
+        assert_eq!(refused(parse(&lines(17))), "more than 16 m-lines");
+    }
+
+    #[test]
+    fn lengths_of_credentials_are_those_of_the_standard() {
+        let with = |name: &str, len: usize| {
+            let rest = HEAD.lines().filter(|line| !line.starts_with(name));
+            let rest: String = rest.flat_map(|line| [line, "\r\n"]).collect();
+            let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111";
+            Offer::parse(&format!("{rest}{name}{}\r\n{line}\r\n", "x".repeat(len)))
+        };
+        for (name, least, most) in
+            [("a=ice-ufrag:", 4, 256), ("a=ice-pwd:", 22, 256), ("a=fingerprint:", 8, 512)]
+        {
+            let plain = name.trim_end_matches(':');
+            let told = |len| format!("{plain} has {len} characters, expected {least} to {most}");
+            assert!(with(name, least).is_ok() && with(name, most).is_ok(), "{name}");
+            assert_eq!(refused(with(name, least - 1)), told(least - 1));
+            assert_eq!(refused(with(name, most + 1)), told(most + 1));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        for (name, reason) in [
+            ("a=ice-ufrag", "a=ice-ufrag is missing"),
+            ("a=ice-pwd", "a=ice-pwd is missing"),
+            ("a=fingerprint", "a=fingerprint is missing"),
+        ] {
+            let rest = HEAD.lines().filter(|line| !line.starts_with(name));
+            let rest: String = rest.flat_map(|line| [line, "\r\n"]).collect();
+            assert_eq!(refused(Offer::parse(&format!("{rest}{line}"))), reason);
+        }
+        assert_eq!(refused(parse("")), "there is no m-line");
+        for none in ["", "hello", "v=1\r\n", " v=0\r\n"] {
+            assert_eq!(refused(Offer::parse(none)), "the first line is not `v=0`");
+        }
+        // Lines may end with a line feed alone, and with spaces.
+        assert!(Offer::parse(&format!("{HEAD}{line}").replace("\r\n", " \n")).is_ok());
+    }
+
+    #[test]
+    fn a_line_without_a_kind_or_a_port_is_refused_with_its_beginning() {
+        assert_eq!(refused(parse("m=\r\n")), "an m-line is empty");
+        assert_eq!(refused(parse("m=audio\r\n")), "the m-line `audio` has no port");
+        assert_eq!(refused(parse("m=audio x y\r\n")), "the m-line `audio x y` has no port");
+        let long = format!("m=audio 65536 {}\r\n", "x".repeat(99));
+        assert_eq!(refused(parse(&long)), "the m-line `audio 65536 xxxxxxxxxxxx` has no port");
+    }
+
+    #[test]
+    fn a_mid_has_1_to_16_ascii_characters_and_stands_once() {
+        let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        let mid = |mid: &str| parse(&format!("{line}a=mid:{mid}\r\n"));
+        assert_eq!(mid("sixteen-letters!").unwrap().media()[0].mid, "sixteen-letters!");
+        assert_eq!(refused(mid("")), "a=mid is ``, not 1 to 16 ASCII characters");
+        assert_eq!(
+            refused(mid("seventeen-letters")),
+            "a=mid is `seventeen-letters`, not 1 to 16 ASCII characters"
+        );
+        assert_eq!(refused(mid("\u{e9}")), "a=mid is `\u{e9}`, not 1 to 16 ASCII characters");
+        let twice = format!("{line}a=mid:0\r\n{line}a=mid:0\r\n");
+        assert_eq!(refused(parse(&twice)), "a=mid `0` stands twice");
+    }
+
+    #[test]
+    fn neither_offer_nor_answer_is_printed_with_its_password() {
+        let offer = parse("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n").unwrap();
+        let text = format!("{offer:?}");
+        assert!(text.starts_with("Offer { media: [MediaLine { kind: Audio"), "{text}");
+        assert!(!text.contains("abcdefghijklmnopqrstuv"), "{text}");
+        let answer = Answer::new(HEAD.to_owned());
+        assert_eq!(format!("{answer:?}"), format!("Answer({} bytes)", HEAD.len()));
+        assert_eq!(answer.sdp(), HEAD);
+    }
+}

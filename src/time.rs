@@ -39,3 +39,20 @@ impl Epoch {
         self.0 + elapsed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
+    fn times_before_the_epoch_are_zero_and_later_ones_come_back() {
+        let start = Instant::now();
+        let (epoch, second) = (Epoch::new(start), Duration::from_secs(1));
+        assert_eq!(epoch.since(start), Duration::ZERO);
+        assert_eq!(Epoch::new(start + second).since(start), Duration::ZERO);
+        for later in [Duration::ZERO, Duration::from_nanos(1), 86_400 * second] {
+            assert_eq!(epoch.since(epoch.at(later)), later);
+        }
+    }
+}

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+mod figures;
+mod lies;
+mod seams;
+mod show;
+
 use super::entry::{Call, Crossing, Entry};
 use super::*;
 use crate::scripted::{Chunk, Content, Frame, Media, stun};
@@ -336,15 +341,36 @@ fn rewritten(log: &Log, bytes: &[u8], index: usize, change: impl Fn(&mut log::Re
         if place == index {
             change(&mut record);
         }
-        let mut body = Vec::new();
-        coding::append(&record.entry, &mut body);
-        record.crossings.iter().for_each(|crossing| coding::append(crossing, &mut body));
-        let len = u32::try_from(body.len()).unwrap();
-        out.extend(len.to_le_bytes());
-        out.extend(recorder::check(len, &body).to_le_bytes());
-        out.extend(body);
+        write(&record.entry, &record.crossings, &mut out);
     }
     out
+}
+
+/// Appends a record with a check that fits it.
+fn write(entry: &Entry, crossings: &[Crossing], out: &mut Vec<u8>) {
+    let mut body = Vec::new();
+    coding::append(entry, &mut body);
+    crossings.iter().for_each(|crossing| coding::append(crossing, &mut body));
+    let len = u32::try_from(body.len()).unwrap();
+    out.extend(len.to_le_bytes());
+    out.extend(recorder::check(len, &body).to_le_bytes());
+    out.extend(body);
+}
+
+/// A log of these records behind a header.
+fn forged(records: &[(Entry, Vec<Crossing>)]) -> Log {
+    let mut bytes = recorded_header();
+    for (entry, crossings) in records {
+        write(entry, crossings, &mut bytes);
+    }
+    let log = Log::read(&bytes).unwrap();
+    assert_eq!((log.damage(), log.records.len()), (None, records.len()));
+    log
+}
+
+/// A call so many milliseconds after the record before it.
+fn after(ms: u64, call: Call, crossings: Vec<Crossing>) -> (Entry, Vec<Crossing>) {
+    (Entry::Call { after: ms * 1_000_000, call }, crossings)
 }
 
 #[test]
