@@ -213,4 +213,17 @@ mod tests {
         let long = format!("candidate:{}", "a".repeat(RemoteCandidate::LEN_MAX));
         assert!(parse(&long).is_err());
     }
+
+    #[test]
+    fn a_foundation_has_1_to_32_ice_characters() {
+        let of = |foundation: &str| {
+            parse(&format!("candidate:{foundation} 1 udp 1 192.0.2.1 9 typ host"))
+        };
+        assert!(matches!(of(&"+/9z".repeat(8)), Ok(RemoteCandidate::Udp(_))));
+        for wrong in ["a".repeat(33), "a-b".to_owned(), "\u{e9}".to_owned()] {
+            let error = of(&wrong).unwrap_err().to_string();
+            let reason = "the foundation is not 1 to 32 ICE characters";
+            assert!(error.starts_with(&format!("candidate: {reason} (expected ")), "{error}");
+        }
+    }
 }

@@ -533,4 +533,74 @@ mod tests {
         assert_eq!(interval(STATS_INTERVAL_MIN), Some(STATS_INTERVAL_MIN));
         assert_eq!(Config::new().stats_interval(None).stats_interval, None);
     }
+
+    fn refused(result: Result<Config, ConfigError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn numbers_are_taken_up_to_their_limits_and_refused_past_them_by_name() {
+        let mtu = |mtu| Config::new().mtu(mtu);
+        assert_eq!([576, 1500].map(|bytes| mtu(bytes).unwrap().mtu), [576, 1500]);
+        assert_eq!(refused(mtu(575)), "mtu: 575 (expected 576 to 1500 bytes)");
+        assert_eq!(refused(mtu(1501)), "mtu: 1501 (expected 576 to 1500 bytes)");
+        let bitrate = |bits| Config::new().audio_bitrate(bits);
+        let taken = [6_000, 510_000].map(|bits| bitrate(bits).unwrap().audio_out.bitrate);
+        assert_eq!(taken, [6_000, 510_000]);
+        assert_eq!(refused(bitrate(5_999)), "audio_bitrate: 5999 (expected 6000 to 510000)");
+        assert_eq!(refused(bitrate(510_001)), "audio_bitrate: 510001 (expected 6000 to 510000)");
+        let effort = |effort| Config::new().audio_complexity(effort);
+        assert_eq!([0, 10].map(|it| effort(it).unwrap().audio_out.complexity), [0, 10]);
+        assert_eq!(refused(effort(11)), "audio_complexity: 11 (expected 0 to 10)");
+    }
+
+    #[test]
+    fn a_place_is_two_numbers_of_twelve_bits() {
+        let config = Config::new().place(4095, 7).unwrap();
+        assert_eq!((config.node(), config.shard()), (4095, 7));
+        assert_eq!(refused(Config::new().place(4096, 0)), "node: 4096 (expected 0 to 4095)");
+        assert_eq!(refused(Config::new().place(0, 4096)), "shard: 4096 (expected 0 to 4095)");
+        assert_eq!((Config::new().node(), Config::new().shard()), (0, 0));
+    }
+
+    #[test]
+    fn sound_comes_at_the_rates_that_are_named_and_no_other() {
+        for rate in [8_000, 12_000, 16_000, 24_000, 44_100, 48_000] {
+            let within = Config::new().audio_in(rate, 2).unwrap().audio_in;
+            assert_eq!((within.rate, within.channels), (rate, 2));
+            let out = Config::new().audio_out(rate, 1);
+            assert_eq!(out.is_ok(), rate != 44_100, "Opus does not code {rate}");
+        }
+        assert_eq!(
+            refused(Config::new().audio_in(32_000, 1)),
+            "audio_in rate: 32000 (expected 8000, 12000, 16000, 24000, 44100 or 48000)"
+        );
+        assert_eq!(
+            refused(Config::new().audio_out(44_100, 1)),
+            "audio_out rate: 44100 (expected 8000, 12000, 16000, 24000 or 48000)"
+        );
+        for channels in [0, 3] {
+            let told = |way| format!("{way} channels: {channels} (expected 1 or 2)");
+            assert_eq!(refused(Config::new().audio_in(48_000, channels)), told("audio_in"));
+            assert_eq!(refused(Config::new().audio_out(48_000, channels)), told("audio_out"));
+        }
+    }
+
+    #[test]
+    fn a_switch_changes_what_it_names_and_leaves_the_rest() {
+        let config = Config::new().audio_in(8_000, 2).unwrap().audio_in_encoded();
+        assert_eq!(config.audio_in, AudioIn { rate: 8_000, channels: 2, decode: false });
+        assert!(Config::new().snap && !Config::new().snap(false).snap);
+        let config = Config::new().dtls(DtlsVersions::V12);
+        assert_eq!((Config::default().dtls, config.dtls), (DtlsVersions::Auto, DtlsVersions::V12));
+        assert!(Config::new().dangerous().null_codec(true).done().audio_in.decode);
+    }
+
+    #[test]
+    fn a_configuration_prints_its_settings_and_no_certificate() {
+        let certificate = Certificate::generate().unwrap();
+        let text = format!("{:?}", Config::new().certificate(certificate));
+        assert!(text.starts_with("Config { connecting_timeout: 60s, mtu: 1150, "), "{text}");
+        assert!(!text.contains("ertificate") && text.ends_with(".. }"), "{text}");
+    }
 }

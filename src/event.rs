@@ -302,3 +302,39 @@ impl ClearedPiece {
         ClearedPiece { id, sent, dropped }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_states_and_tracks_have_the_words_that_logs_and_pages_show() {
+        use CloseReason as R;
+        let reasons = [
+            (R::HungUp, "hung up"),
+            (R::PeerLeft, "peer left"),
+            (R::Lost, "lost"),
+            (R::NeverConnected, "never connected"),
+            (R::Application, "closed by the application"),
+            (R::Replaced, "replaced"),
+            (R::ApplicationTooSlow, "application too slow"),
+            (R::Internal, "internal"),
+        ];
+        for (reason, words) in reasons {
+            assert_eq!(reason.to_string(), words);
+        }
+        use ConnectionState as S;
+        let states = [S::New, S::Connecting, S::Connected, S::Disconnected, S::Failed, S::Closed];
+        // The words of RTCPeerConnectionState.
+        let words = ["new", "connecting", "connected", "disconnected", "failed", "closed"];
+        assert_eq!(states.map(|state| state.to_string()), words);
+        assert_eq!(TrackId(2).to_string(), "track 2");
+    }
+
+    #[test]
+    fn sources_have_the_names_that_pipecat_gives_them() {
+        let sources = [Source::Microphone, Source::Camera, Source::ScreenVideo, Source::Other];
+        let names = sources.map(Source::name);
+        assert_eq!(names, ["microphone", "camera", "screenVideo", "other"]);
+    }
+}

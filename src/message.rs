@@ -181,6 +181,26 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_read_as_json_whether_it_is_text_or_binary() {
+        let message = Message::json(&vec![1, 2]).unwrap();
+        assert_eq!(message, Message::text("[1,2]"));
+        let binary = Message::Binary(Bytes::from_static(b"[1,2]"));
+        for message in [message, binary] {
+            assert_eq!(message.parse::<Vec<u8>>().unwrap(), [1, 2]);
+            assert!(message.parse::<String>().is_err(), "of another shape");
+            assert_eq!((message.len(), message.is_empty()), (5, false));
+        }
+        assert!(Message::text("").is_empty() && Message::Binary(Bytes::new()).is_empty());
+    }
+
+    #[test]
+    fn a_value_whose_keys_are_no_text_is_not_json_and_the_error_says_so() {
+        let map = std::collections::BTreeMap::from([(vec![1], 2)]);
+        let Err(SendError::NotJson(why)) = Message::json(&map) else { panic!("it was taken") };
+        assert_eq!(why, "key must be a string");
+    }
+
+    #[test]
     fn pings_are_the_protocols_own_only_as_text() {
         assert_eq!(text("ping: 1790000000123"), Inbound::Ping);
         assert_eq!(text("pingpong"), Inbound::Ping);

@@ -17,6 +17,8 @@ mod certificate;
 mod real;
 pub mod scripted;
 pub(crate) mod stun;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod clear;
 mod idle;
+mod null;
 #[cfg(feature = "opus")]
 mod opus;
 mod receive;

@@ -249,3 +249,40 @@ proptest! {
         prop_assert!(heard * 3 + dropped <= time + 3);
     }
 }
+
+#[test]
+fn packets_that_are_no_opus_give_no_sound_and_have_no_duration() {
+    let mut decoder = AudioCodec::OpusPure.decoder(input(48_000));
+    // Nothing at all, no count behind a code of several frames, 63 frames of 20 ms.
+    for packet in [&b""[..], &[0xff], &[0xfb, 63, 1, 2]] {
+        let mut samples = vec![1, 2, 3];
+        assert_eq!(decoder.duration(packet), None, "{packet:?}");
+        assert_eq!(decoder.decode(packet, &mut samples), 0, "{packet:?}");
+        assert_eq!(samples, [1, 2, 3]);
+    }
+}
+
+#[test]
+fn a_decoder_that_was_reset_decodes_as_a_new_one() {
+    let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
+    let tone = sine(300.0, 48_000, 4_800);
+    let packets: Vec<Vec<u8>> = tone
+        .chunks(960)
+        .map(|samples| {
+            let mut packet = Vec::new();
+            encoder.encode(samples, &mut packet);
+            packet
+        })
+        .collect();
+    let mut used = AudioCodec::OpusPure.decoder(input(48_000));
+    let mut heard = Vec::new();
+    for packet in &packets {
+        assert_eq!(used.decode(packet, &mut heard), 960);
+    }
+    let (mut again, mut kept) = (Vec::new(), Vec::new());
+    used.decode(&packets[0], &mut kept);
+    used.reset();
+    used.decode(&packets[0], &mut again);
+    assert_eq!(again, heard[..960]);
+    assert_ne!(kept, again, "what went before is heard without a reset");
+}

@@ -97,6 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_agreed_stays_and_another_value_is_refused() {
+        let offer = |rest: &str| Offer::parse(&format!("{HEAD}{}", section("0", 9, rest))).unwrap();
+        let (one, none) = (offer(&format!("{ATTRIBUTE}one\r\n")), offer(""));
+        assert_eq!(of_reoffer(None, &none), Ok(None));
+        assert_eq!(of_reoffer(None, &one), Ok(Some("one")));
+        assert_eq!(of_reoffer(Some("one"), &one), Ok(Some("one")));
+        assert_eq!(of_reoffer(Some("one"), &none), Ok(Some("one")));
+        let refused = of_reoffer(Some("two"), &one).unwrap_err().to_string();
+        assert!(refused.starts_with("sdp: a=sctp-init is another than before ("), "{refused}");
+    }
+
+    #[test]
     fn one_value_counts_and_it_stands_in_the_first_section_that_lives() {
         let (one, two) = (format!("{ATTRIBUTE}one\r\n"), format!("{ATTRIBUTE}two\r\n"));
         assert_eq!(of(&section("0", 9, "")), None);

@@ -5,3 +5,4 @@ mod hostile;
 mod media;
 mod negotiation;
 mod pair;
+mod panics;

@@ -1,5 +1,7 @@
 //! The scripted transport with the wire in the test's hands.
 
+mod words;
+
 use super::*;
 
 const OFFER: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:0123456789012345678901\r\n\
