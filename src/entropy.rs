@@ -143,5 +143,6 @@ mod tests {
     #[test]
     fn a_seed_does_not_print_itself() {
         assert_eq!(format!("{:?}", Seed::from_number(77)), "Seed(..)");
+        assert_eq!(format!("{:?}", Entropy::new(&Seed::from_number(77))), "Entropy(..)");
     }
 }

@@ -298,6 +298,7 @@ fn refused_offers() -> Vec<Refused> {
     post(format!(r#"{{"sdp":{sdp},"type":"answer"}}"#), 400, "type: `answer`");
     post(format!(r#"{{"sdp":{sdp},"type":["offer"]}}"#), 400, "type: a list");
     post(offer(r#","pc_id":5"#), 400, "pc_id: a number");
+    post(offer(r#","pc_id":true"#), 400, "pc_id: a boolean");
     post(offer(r#","restart_pc":"yes""#), 400, "restart_pc: a string");
     let useless = SDP.replace("m=application 9 UDP/DTLS/SCTP", "m=image 9 udptl");
     post(json!({ "sdp": useless, "type": "offer" }).to_string(), 400, "sdp: no m-line");
@@ -368,6 +369,13 @@ fn a_wrong_method_is_told_the_right_ones() {
     let mut rig = Rig::new();
     let Reply::Now(response) = rig.reply("GET", "/api/offer", b"") else { panic!("it waits") };
     assert_eq!(response.header("allow"), Some("POST, PATCH, OPTIONS"));
+}
+
+#[test]
+fn who_cannot_pass_a_request_on_says_so_in_the_form_of_every_error() {
+    let response = Response::unavailable("the shard is gone");
+    assert_eq!(read(&response), (503, json!({ "detail": "the shard is gone" })));
+    assert!(response.headers.is_empty());
 }
 
 #[test]

@@ -111,6 +111,7 @@ mod tests {
         key.sign(b"data", hash, &mut second).unwrap();
         assert!(!second.is_empty());
         assert_eq!(key.supported_hash_algorithms(), [hash]);
+        assert_eq!(format!("{key:?}"), "SharedKey(..)");
     }
 
     #[test]

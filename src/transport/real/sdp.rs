@@ -304,3 +304,22 @@ pub(super) fn compatible(before: &Offer, offer: &Offer) -> Result<(), NegotiateE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_message_is_what_the_peer_says_and_zero_is_no_limit() {
+        let of = |lines: &str| {
+            let offer = "v=0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
+                a=fingerprint:sha-256 00:11\r\nm=application 9 UDP/DTLS/SCTP x\r\na=mid:0\r\n";
+            message_max(&Offer::parse(&format!("{offer}{lines}")).unwrap())
+        };
+        assert_eq!(of("a=max-message-size:262144\r\n"), 262_144);
+        assert_eq!(of("a=max-message-size:0\r\n"), usize::MAX);
+        // RFC 8841 section 6.1: nothing said is 64 KiB.
+        assert_eq!([of(""), of("a=max-message-size:many\r\n")], [65_536; 2]);
+        assert_eq!(of("a=max-message-size:100\r\na=max-message-size:0\r\n"), 100);
+    }
+}
