@@ -12,6 +12,8 @@ use crate::{
     NegotiateError, Offer, RemoteCandidate, TransportId,
 };
 
+mod refusals;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 const SDP: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\

@@ -2,17 +2,17 @@
 # Line coverage of src/, by the core's unit tests and some of the simulator's. Prints it for each
 # file, and fails when all of it together is below tests/checks/coverage.floor, in percent, or when
 # the floor is lower than it ever was: it only rises. No part of the quick gate: building without
-# optimisation and running under ptrace takes about ten minutes on two idle cores. Installs
-# cargo-tarpaulin where it is missing.
+# optimisation and running under ptrace took 23 minutes on two cores that did other work as well.
+# Installs cargo-tarpaulin where it is missing.
 #
 #     tests/checks/coverage.sh                              measures, and compares with the floor
 #     tests/checks/coverage.sh raise                        the same, and raises the floor to it
 #     tests/checks/coverage.sh lines src/audio/queue.rs     names the lines of a file, or of all
 #         below a folder, that the last run did not reach
 #
-# Of the simulator's tests those count that drive whole calls over the engine, each with one seed:
-# the others reach in hours under ptrace what these reach in minutes. Loops over seeds, storms and
-# properties look for orders of events, not for lines.
+# Of the simulator's tests those count that drive single calls and what can go wrong with them,
+# each with one seed. Storms, properties and loops over seeds look for orders of events, not for
+# lines; what is only reached there deserves a test that says so.
 #
 # A few lines are told as not reached that hold no code, or no code of their own: the head of an
 # `impl`, constants within a literal, a macro's arguments, an arm whose body is `{}`. They are under

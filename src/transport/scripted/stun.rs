@@ -195,6 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_either_family_is_masked_as_in_the_examples_of_rfc_5769() {
+        let transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
+        let masked = |source: &str| xor_mapped(source.parse().unwrap(), transaction);
+        let four = [0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
+        assert_eq!(masked("192.0.2.1:32853"), four);
+        let six = [
+            0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc, 0x25, 0xf4,
+            0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
+        ];
+        assert_eq!(masked("[2001:db8:1234:5678:11:2233:4455:6677]:32853"), six);
+    }
+
+    #[test]
     fn a_response_carries_its_transaction() {
         let bytes = response([9; 12], "192.0.2.1:5000".parse().unwrap(), "secret");
         let binding = Binding::parse(&bytes).unwrap();
