@@ -5,6 +5,9 @@
 //! | running | closes the record before it, begins its own | goes to the open record | the limit, a sink that takes no more |
 //! | stopped | is counted as missed | is forgotten | nobody |
 
+#[cfg(test)]
+mod bounds;
+
 use std::time::{Duration, Instant};
 
 use super::coding::{Digest, append};
