@@ -142,6 +142,42 @@ mod tests {
         assert_eq!(deadlines.heap.len(), 8);
     }
 
+    /// Calls `visit` with every order of `0..count`.
+    fn each_order(count: u32, visit: &mut impl FnMut(&[u32])) {
+        fn extend(order: &mut Vec<u32>, count: u32, visit: &mut impl FnMut(&[u32])) {
+            if order.len() == count as usize {
+                return visit(order);
+            }
+            for next in 0..count {
+                if !order.contains(&next) {
+                    order.push(next);
+                    extend(order, count, visit);
+                    order.pop();
+                }
+            }
+        }
+        extend(&mut Vec::new(), count, visit);
+    }
+
+    #[test]
+    fn every_order_of_seven_deadlines_comes_out_in_order() {
+        let now = start();
+        let at = |millis: u32| now + Duration::from_millis(millis.into());
+        let mut count = 0;
+        each_order(7, &mut |order| {
+            count += 1;
+            let mut deadlines = Deadlines::default();
+            for (slot, rank) in (0..).zip(order) {
+                deadlines.set(slot, Some(at(*rank)));
+            }
+            let end = at(7);
+            let popped: Vec<u32> = std::iter::from_fn(|| deadlines.pop_due(end)).collect();
+            let ranks: Vec<u32> = popped.iter().map(|slot| order[*slot as usize]).collect();
+            assert_eq!(ranks, [0, 1, 2, 3, 4, 5, 6], "set in the order {order:?}");
+        });
+        assert_eq!(count, 5_040);
+    }
+
     proptest! {
         /// Against the plainest implementation there is: a sorted map of all slots.
         #[test]

@@ -1,5 +1,7 @@
 //! Whole sessions over the scripted transport, on virtual time.
 
+mod losses;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

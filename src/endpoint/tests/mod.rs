@@ -1,5 +1,6 @@
 //! Many calls over the scripted transport: the whole endpoint, without cryptography.
 
+mod lent;
 mod life;
 mod polls;
 mod routing;

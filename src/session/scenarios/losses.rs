@@ -1,0 +1,194 @@
+//! What does not arrive is counted, and what is late ends no call.
+
+use super::*;
+use crate::Answer;
+use crate::transport::{
+    ChannelId, ChannelWritten, Line, MediaWrite, MediaWritten, Negotiated, Received, Transport,
+    TransportEvent,
+};
+use crate::{Transmit, UdpCandidate};
+
+/// A transport that takes neither media nor messages: it says why instead.
+#[derive(Debug)]
+struct Refusing {
+    media: MediaWritten,
+    message: ChannelWritten,
+}
+
+impl Transport for Refusing {
+    fn add_local_candidate(&mut self, _: LocalCandidate, _: Instant) {}
+    fn add_remote_candidate(&mut self, _: &UdpCandidate, _: Instant) {}
+
+    fn accept_offer(
+        &mut self,
+        _: &Offer,
+        credentials: IceCredentials,
+        _: Instant,
+    ) -> Result<Negotiated, NegotiateError> {
+        let answer = Answer::new(String::new());
+        Ok(Negotiated { answer, credentials, lines: Vec::new(), message_max: 1 })
+    }
+
+    fn verifies(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn handle_datagram(&mut self, _: &Datagram, _: Instant) -> Received {
+        Received::default()
+    }
+
+    fn handle_timeout(&mut self, _: Instant) {}
+
+    fn write_media(&mut self, _: &MediaWrite<'_>, _: Instant) -> MediaWritten {
+        self.media
+    }
+
+    fn request_keyframe(&mut self, _: Line, _: Instant) {}
+
+    fn write_channel(&mut self, _: ChannelId, _: bool, _: &[u8], _: Instant) -> ChannelWritten {
+        self.message
+    }
+
+    fn buffered_amount(&mut self, _: ChannelId) -> usize {
+        0
+    }
+
+    fn set_buffered_amount_low_threshold(&mut self, _: ChannelId, _: usize) {}
+    fn close(&mut self, _: Instant) {}
+
+    fn poll_event(&mut self) -> Option<TransportEvent> {
+        None
+    }
+
+    fn poll_transmit(&mut self) -> Option<Transmit> {
+        None
+    }
+
+    fn has_transmit(&self) -> bool {
+        false
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// A call that is connected, with a channel, above a transport that refuses from now on.
+fn refused(media: MediaWritten, message: ChannelWritten) -> Rig {
+    let mut rig = Rig::connected();
+    rig.chunk(Content::Open, b"chat");
+    rig.events();
+    rig.session.transport = Box::new(Refusing { media, message });
+    rig
+}
+
+#[test]
+fn messages_that_are_longer_than_the_peer_takes_are_counted_and_leave_their_room() {
+    let mut rig = refused(MediaWritten::Taken, ChannelWritten::TooLarge(1));
+    let before = rig.session.stats();
+    assert_eq!((before.messages_sent, before.messages_refused), (0, 0));
+    for count in 1..=3 {
+        let taken = rig.session.send_message(Message::text("too long"), rig.now);
+        assert_eq!(taken, Ok(Delivery::Sent), "nothing of it waits");
+        let stats = rig.session.stats();
+        assert_eq!((stats.messages_sent, stats.messages_refused), (0, count));
+    }
+    // What the protocol says itself is no message of the application's.
+    rig.session.request_renegotiation(rig.now);
+    assert_eq!(rig.session.stats().messages_refused, 3);
+    assert!(rig.session.outbox.is_empty());
+}
+
+#[test]
+fn packets_of_sound_that_find_no_room_are_a_counted_loss_and_none_counts_as_sent() {
+    for media in [MediaWritten::Dropped, MediaWritten::TooLarge(1), MediaWritten::NotReady] {
+        let mut rig = refused(media, ChannelWritten::Taken);
+        let before = rig.session.stats();
+        let mut due = 0;
+        while due < 3 {
+            rig.now = rig.session.poll_timeout().expect("sound goes on without end");
+            due += u64::from(rig.session.timers.deadline(timer::Timer::AudioOut) == Some(rig.now));
+            rig.session.handle_timeout(rig.now);
+            let stats = rig.session.stats();
+            assert_eq!(stats.media_dropped - before.media_dropped, due, "{media:?}");
+            assert_eq!(stats.audio_packets_sent, before.audio_packets_sent, "{media:?}");
+        }
+    }
+}
+
+#[test]
+fn pictures_that_nobody_pulls_are_dropped_counted_and_a_keyframe_is_asked_for() {
+    let mut rig = Rig::connected();
+    let asked = rig.session.stats().keyframes_requested;
+    // A keyframe, then pictures that build on it, each a tenth of a second after the last.
+    for number in 0..=20 {
+        rig.send(media(1, Codec::Vp8, (number, number * 9_000), b"picture"));
+    }
+    let stats = rig.session.stats();
+    assert_eq!((stats.encoded_received, stats.encoded_dropped), (21, 0), "two seconds wait");
+    // One more: the oldest goes, and with it all that build on it.
+    rig.send(media(1, Codec::Vp8, (21, 21 * 9_000), b"picture"));
+    let stats = rig.session.stats();
+    assert_eq!((stats.encoded_received, stats.encoded_dropped), (22, 22));
+    assert_eq!(stats.keyframes_requested, asked + 1);
+    rig.send(media(1, Codec::Vp8, (22, 22 * 9_000), b"picture"));
+    assert_eq!(rig.session.stats().encoded_dropped, 23, "there is no keyframe yet");
+    assert_eq!(rig.session.recv_encoded(TrackId(1)), None);
+}
+
+#[test]
+fn coded_sound_is_no_picture_and_waits_for_no_keyframe_after_a_loss() {
+    let now = epoch();
+    let config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
+    let config = config.audio_in_encoded();
+    let mut session = Session::new(config.shared(), Seed::from_number(1), now);
+    session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
+    let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
+    rig.offer(SDP).unwrap();
+    rig.session.start(now);
+    rig.check();
+    rig.send(encode(&[Frame::Hello]));
+    // Three seconds of packets of 20 ms, of which two wait at most.
+    let frame = |number: u64| {
+        let media = Media {
+            line: 0,
+            codec: Codec::Opus,
+            more: false,
+            first: true,
+            keyframe: false,
+            talkspurt: false,
+            level: None,
+            ssrc: 7,
+            seq: number,
+            time: number * 960,
+            data: b"packet",
+        };
+        encode(&[Frame::Media(media)])
+    };
+    for number in 0..150 {
+        rig.send(frame(number));
+    }
+    let stats = rig.session.stats();
+    assert_eq!((stats.encoded_received, stats.encoded_dropped), (150, 49));
+    let first = rig.session.recv_encoded(TrackId(0)).map(|frame| frame.time.as_millis());
+    assert_eq!(first, Some(49 * 20));
+    let left = std::iter::from_fn(|| rig.session.recv_encoded(TrackId(0))).count();
+    assert_eq!(left, 100);
+}
+
+#[test]
+fn a_call_that_lingers_is_ended_by_its_linger_time_and_not_by_silence() {
+    let mut rig = Rig::connected();
+    let linger = 60 * SECOND;
+    rig.session.config = Config::new().linger(linger).shared();
+    rig.chunk(Content::Open, b"chat");
+    rig.acknowledge();
+    rig.events();
+    rig.session.close(rig.now);
+    // The peer lives, and acknowledges nothing.
+    rig.check();
+    assert_eq!(rig.session.state(), ConnectionState::Connected);
+    assert_eq!(rig.pass(linger - Duration::from_millis(1)), []);
+    let end = rig.pass(Duration::from_millis(1));
+    assert_eq!(end, [Event::Closed { reason: CloseReason::Application }]);
+}
