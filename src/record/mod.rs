@@ -85,6 +85,8 @@ mod show;
 mod tape;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole_calls;
 
 use std::fmt;
 use std::sync::Arc;
