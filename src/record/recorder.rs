@@ -42,8 +42,9 @@ pub(crate) struct Recorder {
     keep: Keep,
     sink: Box<dyn LogSink>,
     bytes_max: u64,
-    /// Bytes that were handed over.
+    /// Bytes that were handed over, and the calls in them.
     handed: u64,
+    handed_calls: u64,
     handed_at: Instant,
     buffer: Vec<u8>,
     /// Where the open record begins in `buffer`, and where the log stood before it.
@@ -76,6 +77,7 @@ impl Recorder {
             sink,
             bytes_max,
             handed: 0,
+            handed_calls: 0,
             handed_at: now,
             buffer: Vec::with_capacity(2 * CHUNK_LEN),
             open: None,
@@ -266,13 +268,16 @@ impl Recorder {
     }
 
     fn hand_over(&mut self) {
-        if !self.sink.write(&self.buffer) {
+        if self.sink.write(&self.buffer) {
+            self.handed += self.buffer.len() as u64;
+            self.handed_calls = self.standing.calls;
+            self.buffer.clear();
+        } else {
             tracing::warn!("the sink of a call's log takes no more: the recording ends");
+            self.missed += self.standing.calls - self.handed_calls;
             self.is_stopped = true;
             self.buffer = Vec::new();
         }
-        self.handed += self.buffer.len() as u64;
-        self.buffer.clear();
     }
 }
 
