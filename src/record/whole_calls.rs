@@ -1,11 +1,15 @@
 //! Calls in which everything happens that a session knows, recorded and replayed.
 
+mod differences;
+
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::entry::{Call, Crossing, Entry, Heard, Meaning, Path, Routing, Told, Value};
 use super::{Archive, Detail, Log, LogSink, Recording, replay};
 use crate::scripted::{Chunk, Content, Frame, Media, decode, encode, stun};
 use crate::{
@@ -45,9 +49,9 @@ fn origin() -> Instant {
     Instant::now() + Duration::from_secs(24 * 3600)
 }
 
-/// The most that is said of one message: what the channel takes at once.
+/// Two of these fill the window of a channel whose round trip is not known.
 fn large(byte: u8) -> Message {
-    Message::Binary(vec![byte; 200_000].into())
+    Message::Binary(vec![byte; 70_000].into())
 }
 
 /// How the call ends.
@@ -69,6 +73,8 @@ struct Rig {
     now: Instant,
     ufrag: String,
     pwd: String,
+    /// Where the peer is.
+    port: u16,
     chunk: u32,
     /// One past the last chunk of the session's stream, and how far it was acknowledged.
     expected: u32,
@@ -88,6 +94,7 @@ impl Rig {
             now,
             ufrag: String::new(),
             pwd: String::new(),
+            port: 5000,
             chunk: 0,
             expected: 0,
             acknowledged: 0,
@@ -122,10 +129,11 @@ impl Rig {
     }
 
     fn hear(&mut self, frame: Frame<'_>) {
-        self.hear_from(5000, encode(&[frame]));
+        self.hear_from(self.port, encode(&[frame]));
     }
 
     fn check_from(&mut self, port: u16) {
+        self.port = port;
         let request = stun::request([1; 12], &self.ufrag, "page", &self.pwd, true);
         self.hear_from(port, request);
     }
@@ -232,7 +240,7 @@ impl Rig {
         {
             send(self, message);
         }
-        for turn in 0..9 {
+        for turn in 0..4 {
             send(self, large(turn));
         }
         self.drain();
@@ -302,16 +310,17 @@ impl Rig {
         self.hear(Frame::Report { rtt_ms: 40, lost_per_mille: 10, jitter_ms: 3 });
         self.hear(Frame::IceLost);
         self.check_from(5001);
-        self.hear_from(5001, encode(&[Frame::IceFound]));
+        self.hear(Frame::IceFound);
         assert!(self.offer(&SDP.replacen("a=sendrecv", "a=sendonly", 1)), "no sound");
         self.pass(100 * MS);
         assert!(!self.offer(&SDP.replace("00:11:22", "00:11:23")), "another certificate");
         assert!(self.offer(SDP));
         assert!(self.offer(&SDP.replace("page", "page2")), "an ICE restart");
         self.check_from(5002);
-        self.pass(Duration::from_secs(12));
+        self.pass(Duration::from_secs(9));
         self.check_from(5002);
         self.chunk(Content::Close, b"");
+        self.drain();
         self.chunk(Content::Open, b"again");
         self.pass(100 * MS);
     }
@@ -378,5 +387,175 @@ fn whatever_happens_in_a_call_its_log_replays_identical_at_every_detail() {
         let replay = replay(&log, origin()).unwrap();
         assert!(replay.is_identical(), "{kind:?}: {replay}");
         assert_eq!(replay.calls, calls as u64, "{kind:?}");
+        assert_eq!(replay.crossings, steps(&log), "{kind:?}");
+    }
+}
+
+/// The steps of a log that a replay takes: all but a deadline that nobody saw.
+fn steps(log: &Log) -> u64 {
+    let all = log.records.iter().flat_map(|record| &record.crossings);
+    all.filter(|crossing| !matches!(crossing, Crossing::DeadlineUnseen)).count() as u64
+}
+
+fn plain(media: Detail, messages: Detail) -> Log {
+    let kind = Kind { media, messages, channels: 1, is_coded: false, ending: Ending::Close };
+    Log::read(&call(kind).0).unwrap()
+}
+
+fn crossings(log: &Log) -> impl Iterator<Item = &Crossing> {
+    log.records.iter().flat_map(|record| &record.crossings)
+}
+
+fn calls(log: &Log) -> impl Iterator<Item = &Call> {
+    log.records.iter().filter_map(|record| match &record.entry {
+        Entry::Call { call, .. } => Some(call),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_is_kept_of_media_follows_the_detail() {
+    for detail in DETAILS {
+        let log = plain(detail, Detail::Sizes);
+        let (sizes, full) = (detail != Detail::None, detail == Detail::Full);
+        let mut lens: BTreeSet<u32> = BTreeSet::new();
+        for call in calls(&log) {
+            match call {
+                Call::HandleDatagram { len, .. } => {
+                    assert_eq!(len.is_some(), sizes);
+                    lens.extend(len);
+                }
+                Call::SendAudio { samples: 480, pcm, .. } => {
+                    assert_eq!(pcm.len(), if full { 480 } else { 0 });
+                }
+                Call::SendEncoded { len, data, .. } => {
+                    assert_eq!((*len, data.len()), (30, if full { 30 } else { 0 }));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(lens.len() > 5 && lens.contains(&24), sizes, "{lens:?}");
+        let mut seen = BTreeSet::new();
+        for crossing in crossings(&log) {
+            match crossing {
+                Crossing::Heard(Heard::Media { line: 0, len, data, .. }) => {
+                    seen.insert("sound in");
+                    assert_eq!(*len, sizes.then_some(15));
+                    assert_eq!(data.len(), if full { 15 } else { 0 });
+                }
+                Crossing::Heard(Heard::Media { line: 1, len, data, .. }) => {
+                    seen.insert("picture in");
+                    assert_eq!(*len, Some(40), "pictures count towards a limit");
+                    assert_eq!(data.len(), if full { 40 } else { 0 });
+                }
+                Crossing::Media { line: 0, level, voice, len, .. } => {
+                    seen.insert("sound out");
+                    assert_eq!((level.is_some(), len.is_some()), (sizes, sizes));
+                    assert!(voice.is_some());
+                }
+                Crossing::Media { line: 1, level, voice, len, .. } => {
+                    seen.insert("picture out");
+                    assert_eq!((*level, *voice, *len), (None, None, sizes.then_some(30)));
+                }
+                Crossing::Encoded { len, digest, .. } => {
+                    seen.insert("encoded");
+                    assert_eq!((len.is_some(), digest.is_some()), (sizes, full));
+                }
+                Crossing::SilenceEncoded { len } => {
+                    seen.insert("silence");
+                    assert_eq!(len.is_some(), sizes);
+                }
+                Crossing::Decoded { digest, .. } | Crossing::Concealed { digest, .. } => {
+                    seen.insert("decoded");
+                    assert_eq!(digest.is_some(), full);
+                }
+                Crossing::Returned(Value::Audio { digest, .. }) => {
+                    seen.insert("pulled sound");
+                    assert_eq!(digest.is_some(), full);
+                }
+                Crossing::Returned(Value::Encoded { len, digest, .. }) => {
+                    seen.insert("pulled picture");
+                    assert_eq!((*len, digest.is_some()), (sizes.then_some(40), full));
+                }
+                Crossing::Transmit { len, .. } => {
+                    seen.insert("transmit");
+                    assert_eq!(len.is_some(), sizes);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seen.len(), 10, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_messages_follows_the_detail_and_their_lengths_and_meaning_stay() {
+    for detail in DETAILS {
+        let log = plain(Detail::Sizes, detail);
+        let (sizes, full) = (detail != Detail::None, detail == Detail::Full);
+        let sent: Vec<_> = calls(&log)
+            .filter_map(|call| match call {
+                Call::SendMessage { binary, len, data } => Some((*binary, *len, data.clone())),
+                _ => None,
+            })
+            .collect();
+        let kept = |data: &[u8]| if full { data.to_vec() } else { Vec::new() };
+        let expected = [
+            (sizes.then_some(false), 18, kept(b"before the channel")),
+            (sizes.then_some(false), 0, Vec::new()),
+            (sizes.then_some(false), 1, kept(b"a")),
+            (sizes.then_some(true), 2, kept(&[0, 159])),
+            (sizes.then_some(true), 70_000, kept(&[0; 70_000])),
+        ];
+        assert!(sent[..5] == expected, "{detail:?}");
+        let results: Vec<_> = crossings(&log)
+            .filter_map(|crossing| match crossing {
+                Crossing::Returned(Value::Message { sent }) => Some(*sent),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(results[..3], [false, true, true], "the first waited for the channel");
+
+        let heard: Vec<_> = crossings(&log)
+            .filter_map(|crossing| match crossing {
+                Crossing::Heard(Heard::Message { binary, len, meaning, data, .. }) => {
+                    assert_eq!((binary.is_some(), data.is_empty()), (sizes, !full || *len == 0));
+                    Some((*len, *meaning))
+                }
+                _ => None,
+            })
+            .collect();
+        let status = |receiver_index, enabled| Meaning::TrackStatus { receiver_index, enabled };
+        let meanings = [
+            Meaning::Application,
+            Meaning::Ping,
+            status(1, false),
+            status(9, true),
+            Meaning::Renegotiate,
+            Meaning::Noise,
+            Meaning::Application,
+            Meaning::Unread,
+            Meaning::Noise,
+        ];
+        assert_eq!(heard.iter().map(|(_, meaning)| *meaning).collect::<Vec<_>>(), meanings);
+        assert_eq!((heard[0].0, heard[6].0, heard[7].0), (5, 3, 0));
+        let told: Vec<_> = crossings(&log)
+            .filter_map(|crossing| match crossing {
+                Crossing::Returned(Value::Event(Told::Message { binary, len, digest })) => {
+                    Some((*binary, *len, digest.is_some()))
+                }
+                _ => None,
+            })
+            .collect();
+        let binary = |binary: bool| sizes.then_some(binary);
+        assert_eq!(told, [(binary(false), 5, full), (binary(true), 3, full)]);
+        let labels: Vec<_> = crossings(&log)
+            .filter_map(|crossing| match crossing {
+                Crossing::Heard(Heard::ChannelOpen { label, .. }) => Some(label.as_str()),
+                _ => None,
+            })
+            .collect();
+        let expected = if sizes { ["label \u{20ac}", "again"] } else { ["xxxxxxxxx", "xxxxx"] };
+        assert_eq!(labels, expected);
     }
 }
