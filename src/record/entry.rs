@@ -4,6 +4,9 @@
 //! new [`VERSION`](super::VERSION). What is left out at a [`Detail`](super::Detail) is `None` or
 //! empty.
 
+#[cfg(test)]
+mod bounds;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,8 @@
 //! Reads a log: as far as it is whole, and where it is not.
 
+#[cfg(test)]
+mod bounds;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -4,6 +4,9 @@
 //! The first step that differs is kept. From then on the session is on its own: it hears nothing
 //! and is refused everything, until the call returns and the replay ends.
 
+#[cfg(test)]
+mod bounds;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};

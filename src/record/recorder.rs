@@ -6,7 +6,7 @@
 //! | stopped | is counted as missed | is forgotten | nobody |
 
 #[cfg(test)]
-mod bounds;
+pub(super) mod bounds;
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,8 @@
 //! Runs a log through the session code.
 
+#[cfg(test)]
+mod bounds;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,8 @@
 //! The seams while a session is recorded: each call goes through and is noted with what it gave.
 
+#[cfg(test)]
+mod bounds;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;

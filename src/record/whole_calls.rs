@@ -414,7 +414,7 @@ fn calls(log: &Log) -> impl Iterator<Item = &Call> {
 }
 
 #[test]
-fn what_is_kept_of_media_follows_the_detail() {
+fn what_is_kept_of_media_in_calls_follows_the_detail() {
     for detail in DETAILS {
         let log = plain(detail, Detail::Sizes);
         let (sizes, full) = (detail != Detail::None, detail == Detail::Full);
@@ -435,6 +435,14 @@ fn what_is_kept_of_media_follows_the_detail() {
             }
         }
         assert_eq!(lens.len() > 5 && lens.contains(&24), sizes, "{lens:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_media_below_a_session_follows_the_detail() {
+    for detail in DETAILS {
+        let log = plain(detail, Detail::Sizes);
+        let (sizes, full) = (detail != Detail::None, detail == Detail::Full);
         let mut seen = BTreeSet::new();
         for crossing in crossings(&log) {
             match crossing {

@@ -9,7 +9,7 @@ use crate::record::{BEHAVIOUR, Log};
 use crate::{Config, TransportId};
 
 /// What a sink was given, one write after another.
-type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(in crate::record) type Writes = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A sink that takes so many writes and no more.
 struct Shelf(Writes, usize);
@@ -26,7 +26,7 @@ impl LogSink for Shelf {
 }
 
 /// A recorder that begins at `start`, and what it hands over.
-fn recorder(bytes_max: u64, start: Instant) -> (Recorder, Writes) {
+pub(in crate::record) fn recorder(bytes_max: u64, start: Instant) -> (Recorder, Writes) {
     recorder_on(usize::MAX, bytes_max, start)
 }
 
@@ -50,12 +50,12 @@ fn recorder_on(writes_max: usize, bytes_max: u64, start: Instant) -> (Recorder, 
     (Recorder::new(header, Keep::default(), bytes_max, sink, start), writes)
 }
 
-fn written(writes: &Writes) -> Log {
+pub(in crate::record) fn written(writes: &Writes) -> Log {
     Log::read(&writes.lock().unwrap().concat()).unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
-fn origin() -> Instant {
+pub(in crate::record) fn origin() -> Instant {
     Instant::now() + Duration::from_secs(24 * 3600)
 }
 
