@@ -1,6 +1,8 @@
 //! What a message is to the session is known before the session reads it.
 
 use super::*;
+use crate::record::Tape;
+use crate::record::player::{Played, Player};
 use crate::record::recorder::bounds::{origin, recorder};
 
 #[test]
@@ -47,4 +49,11 @@ fn what_listens_says_nothing_of_itself() {
     let recorder = Arc::new(Mutex::new(recorder));
     let tapped = TappedDecoder::new(Box::new(Deaf), recorder);
     assert_eq!(format!("{tapped:?}"), "TappedDecoder { inner: Deaf, recorder: Recorder }");
+    let tape = Tape::Records(tapped.recorder.0.clone());
+    assert_eq!(format!("{tape:?}"), "Tape(records)");
+    let player = Arc::new(Mutex::new(Player::new(Keep::default(), origin())));
+    let played = Played::new(player.clone());
+    let transport = Tapped::new(Box::new(played), tapped.recorder.0.clone());
+    assert_eq!(format!("{transport:?}"), "Played", "it is that of the transport below");
+    assert_eq!(format!("{:?}", Tape::Plays(player)), "Tape(plays)");
 }

@@ -311,3 +311,42 @@ fn addresses_that_are_freed_before_the_end_are_a_difference_and_other_routing_is
         assert_eq!(freed.is_identical(), index == last, "{freed}");
     }
 }
+
+#[test]
+fn a_step_too_many_at_the_end_of_a_call_is_a_difference() {
+    let log = plain(Detail::Sizes, Detail::Sizes);
+    let is_call = |record: &crate::record::log::Record| {
+        let ends = matches!(record.crossings.last(), Some(Crossing::Deadline(_)));
+        ends && matches!(record.entry, Entry::Call { .. })
+    };
+    let index = log.records.iter().position(is_call).unwrap();
+    for more in [Crossing::Timeout, Crossing::Deadline(None), Crossing::DeadlineUnseen] {
+        let mut longer = log.clone();
+        longer.records[index].crossings.push(more.clone());
+        let replay = replay(&longer, origin()).unwrap();
+        let difference = replay.difference.unwrap_or_else(|| panic!("{more:?}"));
+        assert_eq!(difference.record, index + 1);
+        assert_eq!(difference.recorded, format!("{more:?}"));
+        assert_eq!(difference.replayed, "nothing more in this call");
+    }
+}
+
+#[test]
+fn a_replay_is_told_in_one_line_and_a_difference_below_it() {
+    let mut log = plain(Detail::Sizes, Detail::Sizes);
+    let same = replay(&log, origin()).unwrap();
+    assert!(same.is_identical());
+    let (calls, steps) = (same.calls, same.crossings);
+    let expected = format!("identical: {calls} calls, {steps} crossings, ");
+    let text = same.to_string();
+    assert!(text.starts_with(&expected) && text.lines().count() == 1, "{text}");
+    assert!(text.ends_with(&format!("{:016x}, media {:016x}", same.decisions, same.media)));
+
+    log.records[0].crossings.push(Crossing::Timeout);
+    let other = replay(&log, origin()).unwrap();
+    assert!(!other.is_identical());
+    let text = other.to_string();
+    assert!(text.starts_with("different: 0 calls, "), "{text}");
+    assert!(text.contains("\nrecord 1 at byte ") && text.contains("\nwhat led to it:\n"), "{text}");
+    assert!(text.contains("\n  recorded: Timeout\n  replayed: nothing more"), "{text}");
+}
