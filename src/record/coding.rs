@@ -1,5 +1,8 @@
 //! Writing and reading bytes: postcard at the end of a buffer, and digests.
 
+#[cfg(test)]
+mod bounds;
+
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 

@@ -4,6 +4,9 @@
 //! bytes. What the session reads of an offer is the same before and after: m-lines, mids,
 //! directions and the ufrag stay, and a password keeps its length.
 
+#[cfg(test)]
+mod bounds;
+
 /// Attributes whose values stay.
 const HARMLESS: [&str; 32] = [
     "bundle-only",
