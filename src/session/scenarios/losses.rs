@@ -192,3 +192,23 @@ fn a_call_that_lingers_is_ended_by_its_linger_time_and_not_by_silence() {
     let end = rig.pass(Duration::from_millis(1));
     assert_eq!(end, [Event::Closed { reason: CloseReason::Application }]);
 }
+
+#[test]
+fn messages_that_wait_are_tried_again_as_soon_as_datagrams_are_out_and_then_once() {
+    let mut rig = Rig::connected();
+    rig.chunk(Content::Open, b"chat");
+    rig.events();
+    rig.session.handle_timeout(rig.now);
+    rig.events();
+    assert!(rig.session.poll_timeout() > Some(rig.now), "nothing is to be done");
+    // Twice 64 KiB fill the window of a call whose round trip is not known.
+    for delivery in [Delivery::Sent, Delivery::Sent, Delivery::Queued] {
+        let message = Message::text("x".repeat(64 * 1024));
+        assert_eq!(rig.session.send_message(message, rig.now), Ok(delivery));
+    }
+    while rig.session.poll_transmit().is_some() {}
+    assert_eq!(rig.session.poll_timeout(), Some(rig.now), "there may be room");
+    rig.session.handle_timeout(rig.now);
+    while rig.session.poll_event().is_some() {}
+    assert!(rig.session.poll_timeout() > Some(rig.now), "there was none");
+}
