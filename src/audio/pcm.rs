@@ -3,6 +3,9 @@
 //! Long silence is a number, not samples. Time is the count of all samples that were ever queued,
 //! dropped ones included.
 
+#[cfg(test)]
+mod bounds;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

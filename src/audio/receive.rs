@@ -22,6 +22,9 @@
 //! Media time never waits for a packet that may not come: a gap's length is known only when the
 //! packet after it has come. There is no playout clock here.
 
+#[cfg(test)]
+mod bounds;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

@@ -11,6 +11,11 @@
 //! window, 48 taps at the lower rate, -6 dB at 0.95 of its Nyquist frequency; aliases and images
 //! from 1.06 of it on lie below -80 dB (tested below).
 
+// A bench includes this file from elsewhere.
+#[cfg(test)]
+#[path = "resample/bounds.rs"]
+mod bounds;
+
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
