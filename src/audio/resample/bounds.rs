@@ -78,3 +78,18 @@ fn a_sum_of_products_takes_every_tap() {
     }
     assert_eq!(dot(&taps, &[1.0; 48]).to_bits(), 1_128.0f32.to_bits());
 }
+
+#[test]
+fn at_equal_rates_each_sample_of_a_channel_counts_once() {
+    for channels in [1, 2] {
+        let mut resampler = Resampler::new(16_000, 16_000, channels);
+        let mut output = Vec::new();
+        resampler.process(&vec![3; 100 * usize::from(channels)], &mut output);
+        assert_eq!((resampler.passed(), output.len()), (100, 100 * usize::from(channels)));
+        assert_eq!(resampler.skip_zeros(7), 7);
+        assert_eq!(resampler.passed(), 107);
+        resampler.reset();
+        assert_eq!(resampler.skip_zeros(5), 5);
+        assert_eq!(resampler.passed(), 5);
+    }
+}
