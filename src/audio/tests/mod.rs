@@ -7,6 +7,7 @@ mod null;
 mod opus;
 mod receive;
 mod resample;
+mod room;
 mod send;
 
 use std::time::{Duration, Instant};
