@@ -30,8 +30,8 @@ fn kinds(log: &Log) -> Vec<(String, usize, usize)> {
 }
 
 /// What a session may miss and do the same: news of ICE, of which it only writes to the program's
-/// log; an acknowledgement, which comes in a datagram that was a sign of life itself; figures, which
-/// it passes on; a datagram that goes out; what the transport wants next.
+/// log; an acknowledgement, which comes in a datagram that was a sign of life itself; figures,
+/// which it passes on; a datagram that goes out; what the transport wants next.
 const OF_NO_CONSEQUENCE: [&str; 7] = [
     "Heard IceConnected",
     "Heard IceDisconnected",
