@@ -396,8 +396,10 @@ mod tests {
         let with = |name: &str, len: usize| {
             let rest = HEAD.lines().filter(|line| !line.starts_with(name));
             let rest: String = rest.flat_map(|line| [line, "\r\n"]).collect();
+            let hash = if name == "a=fingerprint:" { "sha-1 " } else { "" };
+            let value: String = hash.chars().chain(std::iter::repeat('x')).take(len).collect();
             let line = "m=audio 9 UDP/TLS/RTP/SAVPF 111";
-            Offer::parse(&format!("{rest}{name}{}\r\n{line}\r\n", "x".repeat(len)))
+            Offer::parse(&format!("{rest}{name}{value}\r\n{line}\r\n"))
         };
         for (name, least, most) in
             [("a=ice-ufrag:", 4, 256), ("a=ice-pwd:", 22, 256), ("a=fingerprint:", 8, 512)]
@@ -408,6 +410,22 @@ mod tests {
             assert_eq!(refused(with(name, least - 1)), told(least - 1));
             assert_eq!(refused(with(name, most + 1)), told(most + 1));
         }
+    }
+
+    #[test]
+    fn of_several_fingerprints_the_one_counts_whose_hash_is_checked() {
+        let with = |values: &[&str]| {
+            let rest = HEAD.lines().filter(|line| !line.starts_with("a=fingerprint:"));
+            let rest: String = rest.flat_map(|line| [line, "\r\n"]).collect();
+            let own: String =
+                values.iter().map(|value| format!("a=fingerprint:{value}\r\n")).collect();
+            Offer::parse(&format!("{rest}{own}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"))
+        };
+        let [long, good, old] = ["sha-512 00:11:22", "SHA-256 00:11:22", "sha-1 00:11:22"];
+        assert_eq!(with(&[long, old, good]).unwrap().fingerprint(), good);
+        assert_eq!(with(&[long, old]).unwrap().fingerprint(), old);
+        let reason = "a=fingerprint is made with `sha-512`, expected sha-256";
+        assert_eq!(refused(with(&[long])), reason);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn the_peer_has_sixteen_addresses_and_no_more() {
 fn consent_is_asked_for_and_its_loss_is_told() {
     let mut bench = Bench::connected();
     let mut lost_after = None;
-    for _ in 0..10 {
+    for _ in 0..20 {
         let at = bench.transport.poll_timeout().expect("the next check");
         bench.transport.handle_timeout(at);
         let request = bench.sent().remove(0);
