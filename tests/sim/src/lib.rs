@@ -134,8 +134,8 @@
 //! # What is checked
 //!
 //! While they run, the pump checks what always holds, on every datagram and every event: sizes,
-//! addresses, time, the life cycle, that nothing spins ([`Checks`]). The books are kept of what went
-//! in and came out of each call ([`Ledger`]); what a seated bot sends is not on them.
+//! addresses, time, the life cycle, that nothing spins ([`Checks`]). The books are kept of what
+//! went in and came out of each call ([`Ledger`]); what a seated bot sends is not on them.
 //! Every session is recorded, and when a pair or a world ends each log must replay identical
 //! ([`smallrtc::record`]). All of these panic, as an assertion of the test does. What your bot
 //! should have done is for your test to say.

@@ -73,8 +73,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The command that runs a test of this name, of the package that asks, with this seed alone; in
-    /// an example, the command that runs the example.
+    /// The command that runs a test of this name, of the package that asks, with this seed alone;
+    /// in an example, the command that runs the example.
     #[must_use]
     pub fn replay_line(&self, name: &str) -> String {
         replay_line(name, self.seed)

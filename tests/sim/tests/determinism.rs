@@ -22,8 +22,8 @@ use smallrtc_sim::{Kind, LinkConfig, Pair, Setup, Trace, World, kind_of, run, se
 mod suite;
 
 /// What each program leaves with one seed: traces that are compared between processes, at the
-/// least, and such as need not be the same there, at the most. Fewer of those and more of these mean
-/// that something gets lost, or excuses itself. Each is a tenth away from what there was.
+/// least, and such as need not be the same there, at the most. Fewer of those and more of these
+/// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
 const PROGRAMS: [(&str, usize, usize); 21] = [
     ("connect", 24, 0),
     ("determinism", 121, 20),

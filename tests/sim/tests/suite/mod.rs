@@ -2,8 +2,8 @@
 //! leave there.
 //!
 //! Cargo builds what it was asked for: one test program alone leaves the others as they were, or
-//! missing. So each is compared with what it is made of: a program that is older than one of its own
-//! sources, or than a source of a library of this workspace that it is linked with, is another
+//! missing. So each is compared with what it is made of: a program that is older than one of its
+//! own sources, or than a source of a library of this workspace that it is linked with, is another
 //! program, and is not run.
 
 use std::collections::{BTreeMap, BTreeSet};

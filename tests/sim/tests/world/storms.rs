@@ -11,8 +11,8 @@ use crate::seconds;
 /// Storms of one run, over each wire.
 const STORMS: u64 = 6;
 
-/// What has to have happened in all of them, each of which runs twice: about half of what does. A simulator
-/// that excuses every call hears nothing.
+/// What has to have happened in all of them, each of which runs twice: about half of what does. A
+/// simulator that excuses every call hears nothing.
 const LEAST: Tally = Tally {
     calls: 150,
     lived: 130,
