@@ -86,6 +86,7 @@ pub(super) struct Output {
     events: VecDeque<TransportEvent>,
     transmits: VecDeque<Transmit>,
     transmit_bytes: usize,
+    drain: Drain,
     block: BytesMut,
     channels: Vec<(ChannelId, EngineChannel)>,
     channels_opened: u32,
@@ -103,6 +104,16 @@ pub(super) struct Output {
     stats: StatsBatch,
     ice_up: bool,
     hung_up: bool,
+}
+
+/// What one drain has put into the queue of transmits.
+#[derive(Debug, Default)]
+struct Drain {
+    transmits: usize,
+    /// The stream of its first RTP packet.
+    stream: Option<u32>,
+    /// There is another one.
+    is_mixed: bool,
 }
 
 /// The engine's figures of one interval. They come in hash order and are put together here.
@@ -155,6 +166,10 @@ impl Output {
     /// keep their order.
     pub(super) fn drained(&mut self, timeout: Instant, now: Instant) {
         self.timeout = (timeout.saturating_duration_since(now) < NEVER).then_some(timeout);
+        let drain = std::mem::take(&mut self.drain);
+        if drain.is_mixed {
+            self.sort_streams(drain.transmits);
+        }
         if !self.keyframes.is_empty() {
             let mut keyframes = std::mem::take(&mut self.keyframes);
             keyframes.sort_unstable();
@@ -317,7 +332,25 @@ impl Output {
         }
         let payload = self.copy(&transmit.contents);
         self.transmit_bytes += payload.len();
+        if let Some(stream) = stream_of(&payload) {
+            self.drain.is_mixed |= *self.drain.stream.get_or_insert(stream) != stream;
+        }
+        self.drain.transmits += 1;
         self.transmits.push_back(Transmit::udp(transport, source, transmit.destination, payload));
+    }
+
+    /// Packets of several streams in one drain, as when one report misses some of each, come
+    /// stream by stream in hash order. Here they get the order of their SSRCs, which the session's
+    /// seed gives; what lies between them stays where it is.
+    fn sort_streams(&mut self, drained: usize) {
+        let begin = self.transmits.len() - drained;
+        let stream_at = |at: &usize| stream_of(&self.transmits[*at].payload).is_some();
+        let places: Vec<usize> = (begin..self.transmits.len()).filter(stream_at).collect();
+        let mut packets: Vec<_> = places.iter().map(|at| self.transmits[*at].clone()).collect();
+        packets.sort_by_key(|packet| stream_of(&packet.payload));
+        for (at, packet) in places.into_iter().zip(packets) {
+            self.transmits[at] = packet;
+        }
     }
 
     fn copy(&mut self, contents: &[u8]) -> Bytes {
@@ -393,6 +426,17 @@ impl Output {
                 .zip(clock)
                 .map(|(stats, clock)| Duration::from_secs_f64(f64::from(stats.jitter) / clock)),
         }
+    }
+}
+
+/// The SSRC of an RTP packet (RFC 3550 section 5.1, RFC 5761 section 4); `None` for anything else.
+fn stream_of(payload: &[u8]) -> Option<u32> {
+    match payload {
+        [128..=191, 192..=223, ..] => None,
+        [128..=191, _, _, _, _, _, _, _, a, b, c, d, ..] => {
+            Some(u32::from_be_bytes([*a, *b, *c, *d]))
+        }
+        _ => None,
     }
 }
 
@@ -489,6 +533,47 @@ mod tests {
             again += usize::from(out.pop_transmit().unwrap().payload.as_ptr() == first);
         }
         assert!(again >= 8, "{again}");
+    }
+
+    /// Sends a packet of RTP, or a report, that a number tells from others.
+    fn send_rtp(out: &mut Output, kind: u8, stream: u32, number: u8) {
+        let mut contents = vec![128, kind, number, 0, 0, 0, 0, 0];
+        contents.extend(stream.to_be_bytes());
+        out.transmit(&str0m::net::Transmit {
+            proto: str0m::net::Protocol::Udp,
+            source: BASE.parse().unwrap(),
+            destination: "198.51.100.7:5".parse().unwrap(),
+            contents: contents.into(),
+        });
+    }
+
+    #[test]
+    fn packets_of_several_streams_in_one_drain_leave_in_one_order_whatever_the_engines_is() {
+        let now = epoch();
+        let numbers = |out: &mut Output| -> Vec<u8> {
+            std::iter::from_fn(|| out.pop_transmit()).map(|sent| sent.payload[2]).collect()
+        };
+        for order in [[(7, 1), (7, 2), (9, 3), (9, 4)], [(9, 3), (9, 4), (7, 1), (7, 2)]] {
+            let mut out = output();
+            // What an earlier drain left is not touched, and neither is a report.
+            send_rtp(&mut out, 96, 99, 0);
+            out.drained(now, now);
+            for (stream, number) in &order[..2] {
+                send_rtp(&mut out, 96, *stream, *number);
+            }
+            send_rtp(&mut out, 200, 1, 50);
+            for (stream, number) in &order[2..] {
+                send_rtp(&mut out, 96, *stream, *number);
+            }
+            out.drained(now, now);
+            assert_eq!(numbers(&mut out), [0, 1, 2, 50, 3, 4]);
+            // The next drain begins anew, after some were taken.
+            send_rtp(&mut out, 96, 9, 5);
+            out.drained(now, now);
+            send_rtp(&mut out, 96, 7, 6);
+            out.drained(now, now);
+            assert_eq!(numbers(&mut out), [5, 6]);
+        }
     }
 
     /// The engine gives them in hash order, which differs from process to process.
