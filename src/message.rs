@@ -137,9 +137,9 @@ fn looks_like_object(data: &[u8]) -> bool {
     data.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
 }
 
-/// Most application messages never name signalling, and reading each as JSON would be most of
-/// the cost of receiving it.
-fn contains(data: &[u8], word: &[u8]) -> bool {
+/// Most application messages never name signalling, nor RTVI, and reading each as JSON would be
+/// most of the cost of receiving it.
+pub(crate) fn contains(data: &[u8], word: &[u8]) -> bool {
     data.windows(word.len()).any(|window| window == word)
 }
 

@@ -18,7 +18,7 @@
 //!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
-//! | a message | what a channel carries | |
+//! | a message | what a channel carries; read as JSON only when the label stands in it | |
 //! | `id` | [`ID_LEN_MAX`] | as one without `id` |
 //! | replies that nobody polled | [`REPLIES_MAX`] | the newest is dropped, counted |
 //! | `client-ready` that waits for the bot | 1 | the newest counts |
@@ -63,6 +63,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::Message;
+use crate::message::contains;
 
 pub use say::{Capabilities, RtviMessage};
 
@@ -263,9 +264,9 @@ impl Rtvi {
     /// Takes a message of the client, text or binary, and tells what it means: nothing when there
     /// is nothing for the application to do. Poll the replies then.
     pub fn handle(&mut self, message: Message) -> Option<RtviEvent> {
-        let envelope = match message.parse::<Envelope>() {
-            // A list would be read as the fields in order.
-            Ok(envelope) if envelope.label == LABEL && is_object(&message) => envelope,
+        let is_candidate = is_object(&message) && contains(message.as_bytes(), LABEL.as_bytes());
+        let envelope = match is_candidate.then(|| message.parse::<Envelope>()) {
+            Some(Ok(envelope)) if envelope.label == LABEL => envelope,
             _ => return Some(RtviEvent::Foreign(message)),
         };
         self.stats.received += 1;
@@ -375,6 +376,7 @@ impl Default for Rtvi {
     }
 }
 
+/// A list would be read as the fields in order.
 fn is_object(message: &Message) -> bool {
     message.as_bytes().trim_ascii_start().first() == Some(&b'{')
 }

@@ -68,32 +68,55 @@ async fn repeat(peer: &mut Peer, messages: Sender<Message>) -> Option<CloseReaso
 }
 
 async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
-    let all = Capabilities {
+    let mut rtvi = rtvi();
+    while let Ok(message) = messages.recv().await {
+        match answer(&mut rtvi, message) {
+            Answer::Leave => return peer.close().await,
+            Answer::Say { asks_for_offer, answer } => {
+                if asks_for_offer {
+                    peer.request_renegotiation().await;
+                }
+                for answer in std::iter::from_fn(|| rtvi.poll_reply()).chain(answer) {
+                    if let Err(error) = peer.send_message(answer).await {
+                        debug!(%error, "a message could not be returned");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rtvi() -> Rtvi {
+    Rtvi::new().capabilities(Capabilities {
         audio_in: true,
         audio_out: true,
         video_in: true,
         video_out: true,
-        ..Capabilities::default()
-    };
-    let mut rtvi = Rtvi::new().capabilities(all);
-    while let Ok(message) = messages.recv().await {
-        let answer = match rtvi.handle(message) {
-            Some(RtviEvent::Foreign(message)) => Some(message),
-            Some(RtviEvent::ClientMessage { id, kind, data }) => {
-                if kind == "renegotiate" {
-                    peer.request_renegotiation().await;
-                }
-                let data = data.as_ref();
-                Some(RtviMessage::ServerResponse { id: &id, kind: &kind, data }.into())
-            }
-            Some(RtviEvent::DisconnectBot { .. }) => return peer.close().await,
-            _ => None,
-        };
-        for answer in std::iter::from_fn(|| rtvi.poll_reply()).chain(answer) {
-            if let Err(error) = peer.send_message(answer).await {
-                debug!(%error, "a message could not be returned");
-            }
+        metrics: false,
+    })
+}
+
+/// What a message is answered with.
+#[derive(Clone, Debug, PartialEq)]
+enum Answer {
+    /// This, after what RTVI replies by itself.
+    Say { asks_for_offer: bool, answer: Option<Message> },
+    /// The end of the call.
+    Leave,
+}
+
+fn answer(rtvi: &mut Rtvi, message: Message) -> Answer {
+    match rtvi.handle(message) {
+        Some(RtviEvent::Foreign(message)) => {
+            Answer::Say { asks_for_offer: false, answer: Some(message) }
         }
+        Some(RtviEvent::ClientMessage { id, kind, data }) => {
+            let response =
+                RtviMessage::ServerResponse { id: &id, kind: &kind, data: data.as_ref() };
+            Answer::Say { asks_for_offer: kind == "renegotiate", answer: Some(response.into()) }
+        }
+        Some(RtviEvent::DisconnectBot { .. }) => Answer::Leave,
+        _ => Answer::Say { asks_for_offer: false, answer: None },
     }
 }
 
@@ -228,8 +251,39 @@ fn log(peer: &Peer, event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     const CAMERA: TrackId = TrackId(1);
+
+    fn rtvi_message(kind: &str, data: &str) -> Message {
+        Message::text(format!(r#"{{"label":"rtvi-ai","type":"{kind}","id":"7","data":{data}}}"#))
+    }
+
+    #[test]
+    fn messages_return_as_they_came_and_rtvi_is_answered() {
+        let mut rtvi = rtvi();
+        let say = |asks_for_offer, answer| Answer::Say { asks_for_offer, answer };
+        for own in [Message::text(r#"{"a":1}"#), Message::Binary(vec![0xff, 0].into())] {
+            assert_eq!(answer(&mut rtvi, own.clone()), say(false, Some(own)));
+        }
+        let ready = rtvi_message("client-ready", r#"{"version":"2.1.0"}"#);
+        assert_eq!(answer(&mut rtvi, ready), say(false, None));
+        let reply = rtvi.poll_reply().unwrap();
+        assert!(reply.as_bytes().starts_with(br#"{"label":"rtvi-ai","type":"bot-ready","id":"7""#));
+        for (kind, asks) in [("add", false), ("renegotiate", true)] {
+            let data = format!(r#"{{"t":"{kind}","d":[1]}}"#);
+            let response = rtvi_message("server-response", &data);
+            let answered = answer(&mut rtvi, rtvi_message("client-message", &data));
+            let Answer::Say { asks_for_offer, answer: Some(said) } = answered else {
+                panic!("{answered:?}")
+            };
+            assert_eq!(asks_for_offer, asks);
+            let [said, response] = [said, response].map(|it| it.parse::<Value>().unwrap());
+            assert_eq!(said, response);
+        }
+        assert_eq!(answer(&mut rtvi, rtvi_message("disconnect-bot", "{}")), Answer::Leave);
+        assert_eq!(answer(&mut rtvi, rtvi_message("dtmf", "{}")), say(false, None));
+    }
 
     fn pictures() -> Pictures {
         Pictures { waiting: BTreeMap::from([(CAMERA, Some(0))]) }
