@@ -292,7 +292,7 @@ fn first_point(point: Instant, spacing: Duration, now: Instant) -> Instant {
 
 /// Nanoseconds to samples at 48 kHz, rounded down: exact wherever deadlines lie on a grid.
 fn rtp_time(elapsed: Duration) -> u64 {
-    (elapsed.as_nanos() * 6 / 125_000) as u64
+    elapsed.as_secs() * 48_000 + u64::from(elapsed.subsec_nanos()) * 6 / 125_000
 }
 
 /// Half a period of a raised cosine, from all to nothing.
@@ -307,12 +307,67 @@ fn fade_out(samples: &mut [i16], channels: usize) {
     }
 }
 
+/// The sum of the samples' squares. Two squares are added, and their sum is counted in halves of 16
+/// bits: that is what vector instructions have, and this is done for every packet (measured: a
+/// third of the time that 64 bits a square take).
+fn energy(samples: &[i16]) -> u64 {
+    // As many halves as 32 bits are sure to hold.
+    const BLOCK: usize = 1 << 16;
+    // At most 2^30: two of them fit.
+    let square = |sample: i16| i32::from(sample).pow(2) as u32;
+    let mut sum = 0;
+    for block in samples.chunks(BLOCK) {
+        let (pairs, odd) = block.as_chunks::<2>();
+        let (mut low, mut high) = (0u32, 0u32);
+        for [left, right] in pairs {
+            let both = square(*left) + square(*right);
+            low += both & 0xffff;
+            high += both >> 16;
+        }
+        let odd: u64 = odd.iter().map(|sample| u64::from(square(*sample))).sum();
+        sum += odd + u64::from(low) + (u64::from(high) << 16);
+    }
+    sum
+}
+
 /// The samples' level in -dBov: 0 is a square wave of full scale (RFC 6464 section 3).
 fn level(samples: &[i16]) -> u8 {
-    let sum: u64 = samples.iter().map(|&sample| (i32::from(sample).pow(2)) as u64).sum();
+    let sum = energy(samples);
     if sum == 0 {
         return LEVEL_SILENCE;
     }
     let mean = sum as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
     (-10.0 * mean.log10()).round().clamp(0.0, f64::from(LEVEL_SILENCE)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn energy_is_the_sum_of_squares(mut samples in prop::collection::vec(any::<i16>(), 0..6_000)) {
+            let plain = |samples: &[i16]| samples.iter().map(|s| i64::from(*s).pow(2) as u64).sum();
+            let sum: u64 = plain(&samples);
+            prop_assert_eq!(energy(&samples), sum);
+            samples.fill(i16::MIN);
+            let sum: u64 = plain(&samples);
+            prop_assert_eq!(energy(&samples), sum);
+        }
+
+        #[test]
+        fn rtp_time_is_the_time_in_samples_rounded_down(nanos in 0..u64::MAX / 1_000) {
+            let samples = u128::from(nanos) * 48_000 / 1_000_000_000;
+            prop_assert_eq!(u128::from(rtp_time(Duration::from_nanos(nanos))), samples);
+        }
+    }
+
+    #[test]
+    fn energy_of_the_loudest_block_does_not_overflow() {
+        for len in [65_535, 65_536, 65_537, 200_001] {
+            assert_eq!(energy(&vec![i16::MIN; len]), len as u64 * (1 << 30));
+        }
+    }
 }

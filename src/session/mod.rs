@@ -252,7 +252,7 @@ impl Session {
     /// The next datagram to send. Poll until `None` after each call that takes `now`.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.note_if(Session::has_transmit, Call::PollTransmit);
+        self.note_if(Session::has_transmit, || Call::PollTransmit);
         let transmit = self.transport.poll_transmit()?;
         self.stats.datagrams_sent += 1;
         self.stats.bytes_sent += transmit.payload.len() as u64;
@@ -267,7 +267,7 @@ impl Session {
         if self.is_held() {
             return None;
         }
-        self.note_if(|session| !session.events.is_empty(), Call::PollEvent);
+        self.note_if(|session| !session.events.is_empty(), || Call::PollEvent);
         let event = self.events.pop()?;
         match &event {
             Event::Message(message) => {

@@ -20,9 +20,9 @@ impl Session {
     }
 
     /// A poll begins, if it will give something.
-    pub(super) fn note_if(&mut self, gives: impl FnOnce(&Session) -> bool, call: Call) {
+    pub(super) fn note_if(&mut self, gives: impl FnOnce(&Session) -> bool, call: fn() -> Call) {
         if self.tape.is_some() && gives(self) {
-            self.note(self.last_now, |_| call);
+            self.note(self.last_now, |_| call());
         }
     }
 

@@ -48,8 +48,8 @@ use crate::{
 
 pub use stream::{Arrival, BUFFERED_BYTES_MAX, MESSAGE_LEN_MAX, Stream};
 pub use wire::{
-    CHUNK_OVERHEAD, Chunk, Content, Frame, HEADER_LEN, MAGIC, MEDIA_OVERHEAD, Malformed, Media,
-    VERSION, datagram, decode, encode,
+    CHUNK_OVERHEAD, Chunk, Content, Frame, Frames, HEADER_LEN, MAGIC, MEDIA_OVERHEAD, Malformed,
+    Media, VERSION, datagram, decode, encode, frames,
 };
 
 /// How often consent is asked for: as often as the real engine does.
@@ -429,7 +429,7 @@ impl Scripted {
     }
 
     fn handle_frames(&mut self, datagram: &Datagram, now: Instant) -> Received {
-        let Ok(frames) = decode(&datagram.payload) else {
+        let Ok(frames) = frames(&datagram.payload) else {
             return Received { malformed: true, authenticated: false };
         };
         if self.addresses.contains(&datagram.source) {

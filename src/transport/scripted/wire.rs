@@ -32,10 +32,12 @@ pub const MAGIC: u8 = 0x97;
 pub const VERSION: u8 = 1;
 /// The bytes before the first frame.
 pub const HEADER_LEN: usize = 2;
+/// The bytes of a frame before its fields.
+const FRAME_HEADER_LEN: usize = 3;
 /// The bytes of a chunk without its data.
-pub const CHUNK_OVERHEAD: usize = 3 + 7;
+pub const CHUNK_OVERHEAD: usize = FRAME_HEADER_LEN + 7;
 /// The bytes of a media frame without its data.
-pub const MEDIA_OVERHEAD: usize = 3 + 20;
+pub const MEDIA_OVERHEAD: usize = FRAME_HEADER_LEN + 20;
 
 /// Sequence numbers and times have 48 bits: more than a call of a thousand years at 90 kHz
 /// needs, and no sum of two of them overflows, as with what a real engine extends.
@@ -178,7 +180,11 @@ pub fn datagram() -> Vec<u8> {
 /// When a frame has more than 65535 bytes.
 #[must_use]
 pub fn encode(frames: &[Frame<'_>]) -> Vec<u8> {
-    let mut bytes = datagram();
+    // Room for all of it and no more: it is not moved while it grows, and not when it becomes
+    // `Bytes`.
+    let len: usize = frames.iter().map(Frame::len).sum();
+    let mut bytes = Vec::with_capacity(HEADER_LEN + len);
+    bytes.extend_from_slice(&[MAGIC, VERSION]);
     for frame in frames {
         frame.encode(&mut bytes);
     }
@@ -190,16 +196,69 @@ pub fn encode(frames: &[Frame<'_>]) -> Vec<u8> {
 /// # Errors
 /// [`Malformed`] when the bytes are not what [`encode`] writes.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Frame<'_>>, Malformed> {
-    let mut rest = bytes.strip_prefix(&[MAGIC, VERSION]).ok_or(Malformed)?;
-    let mut frames = Vec::new();
-    while let Some((kind, tail)) = rest.split_first() {
-        let (length, tail) = tail.split_first_chunk().ok_or(Malformed)?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (fields, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
-        frames.push(Frame::read(*kind, fields).ok_or(Malformed)?);
-        rest = tail;
+    Ok(frames(bytes)?.collect())
+}
+
+/// The frames of a datagram one after the other, all or none: what [`decode`] gives, without a
+/// list to keep them in.
+///
+/// ```
+/// use smallrtc::scripted::{Frame, encode, frames};
+///
+/// let bytes = encode(&[Frame::Hello, Frame::Keyframe { line: 1 }]);
+/// assert_eq!(frames(&bytes)?.next(), Some(Frame::Hello));
+/// assert!(frames(&bytes[..bytes.len() - 1]).is_err());
+/// # Ok::<(), smallrtc::scripted::Malformed>(())
+/// ```
+///
+/// # Errors
+/// [`Malformed`] when the bytes are not what [`encode`] writes.
+pub fn frames(bytes: &[u8]) -> Result<Frames<'_>, Malformed> {
+    let whole = bytes.strip_prefix(&[MAGIC, VERSION]).ok_or(Malformed)?;
+    if whole.is_empty() {
+        return Ok(Frames { first: None, rest: whole });
     }
-    Ok(frames)
+    let (first, rest) = split(whole)?;
+    // Nearly all datagrams hold one frame: that one is kept, and so read once.
+    let mut unread = rest;
+    while !unread.is_empty() {
+        (_, unread) = split(unread)?;
+    }
+    Ok(Frames { first: Some(first), rest })
+}
+
+/// The frames of one datagram, see [`frames`].
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    first: Option<Frame<'a>>,
+    /// Well-formed: it was read before.
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (frame, rest) = split(self.rest).ok()?;
+        self.rest = rest;
+        Some(frame)
+    }
+}
+
+/// The first frame, and what follows it.
+fn split(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), Malformed> {
+    let (kind, tail) = bytes.split_first().ok_or(Malformed)?;
+    let (length, tail) = tail.split_first_chunk().ok_or(Malformed)?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (fields, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
+    let frame = Frame::read(*kind, fields).ok_or(Malformed)?;
+    Ok((frame, tail))
 }
 
 impl<'a> Frame<'a> {
@@ -208,12 +267,24 @@ impl<'a> Frame<'a> {
     /// # Panics
     /// When it has more than 65535 bytes.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.push(self.kind());
-        let length_at = bytes.len();
-        bytes.extend([0; 2]);
+        let fields = self.len() - FRAME_HEADER_LEN;
+        let fields = u16::try_from(fields).expect("a frame fits 65535 bytes");
+        let [high, low] = fields.to_be_bytes();
+        bytes.extend_from_slice(&[self.kind(), high, low]);
         self.write(bytes);
-        let length = u16::try_from(bytes.len() - length_at - 2).expect("a frame fits 65535 bytes");
-        bytes[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// Its bytes on the wire.
+    fn len(&self) -> usize {
+        match self {
+            Frame::Hello | Frame::Goodbye | Frame::IceLost | Frame::IceFound => FRAME_HEADER_LEN,
+            Frame::Fault(text) => FRAME_HEADER_LEN + text.len(),
+            Frame::Keyframe { .. } => FRAME_HEADER_LEN + 1,
+            Frame::Report { .. } => FRAME_HEADER_LEN + 6,
+            Frame::Ack { .. } => FRAME_HEADER_LEN + 4,
+            Frame::Chunk(chunk) => CHUNK_OVERHEAD + chunk.data.len(),
+            Frame::Media(media) => MEDIA_OVERHEAD + media.data.len(),
+        }
     }
 
     fn kind(&self) -> u8 {
@@ -235,7 +306,7 @@ impl<'a> Frame<'a> {
     fn write(&self, bytes: &mut Vec<u8>) {
         match self {
             Frame::Hello | Frame::Goodbye | Frame::IceLost | Frame::IceFound => {}
-            Frame::Fault(text) | Frame::Refused(text) => bytes.extend(text.as_bytes()),
+            Frame::Fault(text) | Frame::Refused(text) => bytes.extend_from_slice(text.as_bytes()),
             Frame::Keyframe { line } => bytes.push(*line),
             Frame::Report { rtt_ms, lost_per_mille, jitter_ms } => {
                 for number in [rtt_ms, lost_per_mille, jitter_ms] {
@@ -319,11 +390,15 @@ impl<'a> Media<'a> {
             Codec::Vp8 => 1,
             Codec::H264 => 2,
         };
-        bytes.extend([self.line, codec, flags, level]);
-        bytes.extend(self.ssrc.to_be_bytes());
-        bytes.extend(&(self.seq & U48).to_be_bytes()[2..]);
-        bytes.extend(&(self.time & U48).to_be_bytes()[2..]);
-        bytes.extend(self.data);
+        // Put together in place and appended at once: field by field it would look for room each
+        // time.
+        let mut fields = [0; MEDIA_OVERHEAD - FRAME_HEADER_LEN];
+        fields[..4].copy_from_slice(&[self.line, codec, flags, level]);
+        fields[4..8].copy_from_slice(&self.ssrc.to_be_bytes());
+        fields[8..14].copy_from_slice(&(self.seq & U48).to_be_bytes()[2..]);
+        fields[14..].copy_from_slice(&(self.time & U48).to_be_bytes()[2..]);
+        bytes.extend_from_slice(&fields);
+        bytes.extend_from_slice(self.data);
     }
 
     fn read(fields: &mut Fields<'a>) -> Option<Media<'a>> {

@@ -24,17 +24,23 @@ impl Clock {
 
     /// What it shows at an instant.
     pub(crate) fn shows(self, now: Instant) -> Instant {
+        if self.drift_ppm == 0 {
+            return now;
+        }
         match now.checked_duration_since(start()) {
-            Some(elapsed) if self.drift_ppm != 0 => start() + nanos(self.shown(elapsed.as_nanos())),
+            Some(elapsed) => start() + nanos(self.shown(elapsed.as_nanos())),
             // Whatever lies before the beginning is just past.
-            _ => now,
+            None => now,
         }
     }
 
     /// The first instant at which it shows this time or a later one.
     pub(crate) fn when(self, shown: Instant) -> Instant {
+        if self.drift_ppm == 0 {
+            return shown;
+        }
         match shown.checked_duration_since(start()) {
-            Some(shown) if self.drift_ppm != 0 => {
+            Some(shown) => {
                 let shown = shown.as_nanos();
                 let mut elapsed = shown * MILLION / self.rate();
                 while self.shown(elapsed) < shown {
@@ -42,7 +48,7 @@ impl Clock {
                 }
                 start() + nanos(elapsed)
             }
-            _ => shown,
+            None => shown,
         }
     }
 

@@ -1,13 +1,13 @@
 //! One direction of a network path.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::kind_of;
+use crate::trace::is_handshake;
 
 /// Packets on their way at once in one direction. 65,536: ten seconds of 64 Mbit/s in packets of
 /// full length, far more than a call has. What comes on top is lost, and counted.
@@ -100,8 +100,8 @@ type Loses = Box<dyn FnMut(&Packet) -> bool + Send>;
 pub struct Link {
     config: LinkConfig,
     random: fastrand::Rng,
-    /// By time of arrival, then by the order of sending.
-    packets: BTreeMap<(Instant, u64), Packet>,
+    /// By time of arrival, then by the order of sending. Nearly all come in at the back.
+    packets: VecDeque<(Instant, Packet)>,
     sent: u64,
     lost: u64,
     busy_until: Option<Instant>,
@@ -118,7 +118,7 @@ impl Link {
         Link {
             config,
             random: fastrand::Rng::with_seed(seed),
-            packets: BTreeMap::new(),
+            packets: VecDeque::new(),
             sent: 0,
             lost: 0,
             busy_until: None,
@@ -174,7 +174,7 @@ impl Link {
         let by_chance = self.chance(self.config.loss);
         let too_long = packet.payload.len() > self.config.mtu;
         let is_down = self.is_down || self.down_until.is_some_and(|until| now < until);
-        let Some(departure) = self.departure(billed_len(&packet.payload), now) else {
+        let Some(departure) = self.departure(&packet.payload, now) else {
             self.lost += 1;
             return;
         };
@@ -183,24 +183,35 @@ impl Link {
             self.lost += 1;
             return;
         }
-        let copies = if self.chance(self.config.duplicate) { 2 } else { 1 };
-        for copy in 0..copies.min(room as u64) {
+        if self.chance(self.config.duplicate) && room > 1 {
             let arrival = self.arrival(departure);
-            self.packets.insert((arrival, self.sent * 2 + copy), packet.clone());
+            self.insert(arrival, packet.clone());
         }
+        let arrival = self.arrival(departure);
+        self.insert(arrival, packet);
     }
 
     /// When the next packet arrives.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.packets.first_key_value().map(|((arrival, _), _)| *arrival)
+        self.packets.front().map(|(arrival, _)| *arrival)
     }
 
     /// The next packet that has arrived by `now`.
     #[must_use]
     pub fn receive(&mut self, now: Instant) -> Option<Packet> {
-        let first = self.packets.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        let has_arrived = self.poll_timeout().is_some_and(|arrival| arrival <= now);
+        if has_arrived { self.packets.pop_front().map(|(_, packet)| packet) } else { None }
+    }
+
+    /// Behind those that arrive no later.
+    fn insert(&mut self, arrival: Instant, packet: Packet) {
+        if self.packets.back().is_none_or(|(last, _)| *last <= arrival) {
+            self.packets.push_back((arrival, packet));
+        } else {
+            let at = self.packets.partition_point(|(other, _)| *other <= arrival);
+            self.packets.insert(at, (arrival, packet));
+        }
     }
 
     fn chance(&mut self, share: f64) -> bool {
@@ -209,14 +220,14 @@ impl Link {
     }
 
     /// When the packet has left the bottleneck; `None` when the queue before it is full.
-    fn departure(&mut self, len: usize, now: Instant) -> Option<Instant> {
+    fn departure(&mut self, payload: &[u8], now: Instant) -> Option<Instant> {
         let Some(rate) = self.config.rate else { return Some(now) };
         let begins = self.busy_until.map_or(now, |busy| busy.max(now));
         if begins - now > self.config.queue {
             return None;
         }
         // IPv4 and UDP headers count.
-        let bits = (len as u64 + 28) * 8;
+        let bits = (billed_len(payload) as u64 + 28) * 8;
         let departure = begins + Duration::from_nanos(bits * 1_000_000_000 / rate.max(1));
         self.busy_until = Some(departure);
         Some(departure)
@@ -239,7 +250,7 @@ impl Link {
 /// The length that a rate is applied to. Handshake records vary by the bytes of a signature in
 /// DER from run to run, so all of them count as full: time must not depend on that.
 fn billed_len(payload: &[u8]) -> usize {
-    if kind_of(payload) == "handshake" { 1200 } else { payload.len() }
+    if is_handshake(payload) { 1200 } else { payload.len() }
 }
 
 impl fmt::Debug for Link {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use std::{fmt, mem};
 
-use bytes::Bytes;
 use smallrtc::{
     AudioFrame, AudioId, CloseReason, ConnectionState, Datagram, Delivery, Event, LocalCandidate,
     Message, NegotiateError, Offer, Seed, SendError, Session, Transmit,
@@ -50,9 +50,62 @@ pub struct Pair {
     browser_events: Vec<(Duration, BrowserEvent)>,
     transmits: Vec<(Duration, Transmit)>,
     keeps_transmits: bool,
+    /// Scratch: what the session says in one drain. Empty between drains.
+    drained: Drained,
     /// Dropped after the session, which ends its log.
     replays: Option<Replays>,
     is_checked: bool,
+}
+
+/// Which side was called since both were drained.
+#[derive(Clone, Copy, Debug)]
+enum Touched {
+    Session,
+    Page,
+}
+
+/// When each part wants to be woken.
+#[derive(Clone, Copy, Debug)]
+struct Wakes {
+    driver: Option<Instant>,
+    down: Option<Instant>,
+    page: Option<Instant>,
+}
+
+impl Wakes {
+    fn first(self) -> Option<Instant> {
+        earliest([self.driver, self.down, self.page])
+    }
+}
+
+/// The first of some instants. A plain loop, which is a fraction of what an iterator over those
+/// that are there costs, and this runs several times for each packet.
+fn earliest(instants: [Option<Instant>; 3]) -> Option<Instant> {
+    let mut first = None;
+    for instant in instants {
+        if instant.is_some() && (first.is_none() || instant < first) {
+            first = instant;
+        }
+    }
+    first
+}
+
+/// What a session says in one drain.
+#[derive(Debug, Default)]
+struct Drained {
+    events: Vec<Event>,
+    transmits: Vec<Transmit>,
+}
+
+impl Drained {
+    fn poll(&mut self, session: &mut Watched) {
+        while let Some(event) = session.poll_event() {
+            self.events.push(event);
+        }
+        while let Some(transmit) = session.poll_transmit() {
+            self.transmits.push(transmit);
+        }
+    }
 }
 
 impl Pair {
@@ -101,6 +154,7 @@ impl Pair {
             browser_events: Vec::new(),
             transmits: Vec::new(),
             keeps_transmits: false,
+            drained: Drained::default(),
             replays,
             is_checked: setup.checks,
         }
@@ -326,7 +380,13 @@ impl Pair {
     /// Goes to the next wake-up and does what is due there. `None` when nothing is left to do.
     pub fn step(&mut self) -> Option<Instant> {
         self.flush();
-        let next = self.next_wake()?;
+        let wakes = self.next_wakes();
+        self.turn(wakes.first()?, wakes.driver);
+        Some(self.now)
+    }
+
+    /// Does what is due at `next`, the first wake-up; `driver_at` is the driver's.
+    fn turn(&mut self, next: Instant, driver_at: Option<Instant>) {
         self.now = self.now.max(next);
         if self.browser.rounds_by_the_clock() && (self.up.has_gaps() || self.down.has_gaps()) {
             self.trace.stays_here();
@@ -335,24 +395,22 @@ impl Pair {
             self.checks.turn(self.now);
             self.session.settle();
         }
-        let wake_at = self.driver_wake();
-        if self.driver.wakes(wake_at, self.now) {
+        if self.driver.wakes(driver_at, self.now) {
             self.stalled_until = None;
             while let Some(packet) = self.up.receive(self.now) {
                 self.deliver(packet);
-                self.flush();
+                self.flush_after(Touched::Session);
             }
             self.session_timeout();
         }
         while let Some(packet) = self.down.receive(self.now) {
             self.browser.handle_packet(&packet, self.now);
-            self.flush();
+            self.flush_after(Touched::Page);
         }
         if self.browser.poll_timeout().is_some_and(|at| at <= self.now) {
             self.browser.handle_timeout(self.now);
-            self.flush();
+            self.flush_after(Touched::Page);
         }
-        Some(self.now)
     }
 
     /// Steps until something is so.
@@ -371,7 +429,7 @@ impl Pair {
             if is_so(self) {
                 return;
             }
-            let next = self.next_wake();
+            let next = self.next_wakes().first();
             assert!(
                 next.is_some_and(|next| next <= end),
                 "not within {limit:?}: {what}; events so far: {:?}",
@@ -396,8 +454,15 @@ impl Pair {
     pub fn drive_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         self.flush();
-        while self.next_wake().is_some_and(|next| next <= end) {
-            self.step();
+        loop {
+            let wakes = self.next_wakes();
+            let Some(next) = wakes.first().filter(|next| *next <= end) else { break };
+            if self.polls_by_chance() {
+                // Each drain draws, so that none may be left out.
+                self.step();
+            } else {
+                self.turn(next, wakes.driver);
+            }
         }
         self.now = end;
     }
@@ -405,17 +470,37 @@ impl Pair {
     /// Polls everything that the two sides have to say.
     pub fn flush(&mut self) -> bool {
         let had_output = self.flush_session();
+        self.flush_page();
+        had_output
+    }
+
+    /// Polls what one side has to say; the other was drained before, and has not been called.
+    fn flush_after(&mut self, touched: Touched) -> bool {
+        match touched {
+            _ if self.polls_by_chance() => self.flush(),
+            Touched::Session => self.flush_session(),
+            Touched::Page => {
+                self.flush_page();
+                false
+            }
+        }
+    }
+
+    /// Whether a drain draws how much of it happens.
+    fn polls_by_chance(&self) -> bool {
+        self.dawdles.is_some() || self.polls.is_some()
+    }
+
+    fn flush_page(&mut self) {
         while let Some(packet) = self.browser.poll_packet() {
             self.up.send(packet, self.now);
         }
-        let at = self.elapsed();
         self.account_said();
         while let Some(event) = self.browser.poll_event() {
             self.account_heard(&event);
             self.trace.note(self.now, format_args!("page {}", brief(&event)));
-            self.browser_events.push((at, event));
+            self.browser_events.push((self.now - start(), event));
         }
-        had_output
     }
 
     fn account_said(&mut self) {
@@ -434,32 +519,35 @@ impl Pair {
         }
     }
 
-    fn next_wake(&mut self) -> Option<Instant> {
+    fn next_wakes(&mut self) -> Wakes {
         let driver = self.driver_wake();
-        let others = [driver, self.down.poll_timeout(), self.browser.poll_timeout()];
-        others.into_iter().flatten().min()
+        Wakes { driver, down: self.down.poll_timeout(), page: self.browser.poll_timeout() }
     }
 
     /// When the session's driver runs next.
     fn driver_wake(&mut self) -> Option<Instant> {
         let due = [self.session.poll_timeout(), self.bot.poll_timeout(), self.up.poll_timeout()];
-        let wake_at = self.driver.wake_at(due.into_iter().flatten().min(), self.now);
+        let wake_at = self.driver.wake_at(earliest(due), self.now);
         wake_at.map(|at| self.stalled_until.map_or(at, |until| until.max(at)))
     }
 
     fn session_timeout(&mut self) {
-        self.bot.wake(&mut self.session, self.now);
-        self.flush();
+        if !self.bot.is_free() {
+            self.bot.wake(&mut self.session, self.now);
+        }
+        if !self.bot.is_free() || self.polls_by_chance() {
+            self.flush();
+        }
         while self.session.poll_timeout().is_some_and(|at| at <= self.now) {
             self.session.handle_timeout(self.now);
-            let had_output = self.flush();
+            let had_output = self.flush_after(Touched::Session);
             if self.is_checked {
                 self.checks.timeout_done(had_output, self.session.poll_timeout());
             }
         }
         for _ in 0..self.driver.too_many() {
             self.session.handle_timeout(self.now);
-            self.flush();
+            self.flush_after(Touched::Session);
         }
     }
 
@@ -484,87 +572,102 @@ impl Pair {
             }
         }
         self.checks.drain();
-        let (mut events, mut transmits) = self.poll_session();
-        let told = self.tell_bot(&events);
-        events.extend(told.0);
-        transmits.extend(told.1);
-        let had_output = !events.is_empty() || !transmits.is_empty();
-        let at = self.elapsed();
-        for event in events {
-            // Cheap, and who drives to the end asks it.
-            self.checks.event(&event);
-            self.trace.note(self.now, format_args!("bot {event:?}"));
-            self.events.push((at, event));
+        if self.bot.is_free() && self.polls.is_none() {
+            return self.pass_on();
         }
-        for transmit in transmits {
-            if self.is_checked {
-                self.checks.transmit(&transmit);
-            }
-            let Transmit { source, destination, .. } = transmit;
-            let source = self.advertised.unwrap_or(source);
-            let payload: Bytes = transmit.payload.clone();
-            self.trace.packet(self.now, source, destination, &payload);
-            self.down.send(Packet { source, destination, payload }, self.now);
-            if self.keeps_transmits {
-                self.transmits.push((at, transmit));
-            }
+        let mut drained = mem::take(&mut self.drained);
+        self.poll_at_random(&mut drained);
+        drained.poll(&mut self.session);
+        self.tell_bot(&mut drained);
+        let had_output = !drained.events.is_empty() || !drained.transmits.is_empty();
+        drained.events.drain(..).for_each(|event| self.keep(event));
+        drained.transmits.drain(..).for_each(|transmit| self.send(transmit));
+        self.drained = drained;
+        had_output
+    }
+
+    /// Passes on what the session says as it says it: nobody answers meanwhile.
+    fn pass_on(&mut self) -> bool {
+        let mut had_output = false;
+        while let Some(event) = self.session.poll_event() {
+            had_output = true;
+            self.keep(event);
+        }
+        while let Some(transmit) = self.session.poll_transmit() {
+            had_output = true;
+            self.send(transmit);
         }
         had_output
     }
 
-    /// Tells the bot what happened, and what comes of its answers, until nothing more does. Gives
-    /// what the session said meanwhile.
-    fn tell_bot(&mut self, events: &[Event]) -> (Vec<Event>, Vec<Transmit>) {
-        let (mut more, mut transmits) = (Vec::new(), Vec::new());
-        if self.bot.is_free() {
-            return (more, transmits);
-        }
-        let mut fresh = events.to_vec();
-        while !fresh.is_empty() {
-            for event in fresh.drain(..) {
-                self.bot.tell((), &event, &mut self.session, self.now);
-            }
-            while let Some(event) = self.session.poll_event() {
-                fresh.push(event);
-            }
-            while let Some(transmit) = self.session.poll_transmit() {
-                transmits.push(transmit);
-            }
-            more.extend(fresh.iter().cloned());
-        }
-        (more, transmits)
+    fn keep(&mut self, event: Event) {
+        // Cheap, and who drives to the end asks it.
+        self.checks.event(&event);
+        self.trace.note(self.now, format_args!("bot {event:?}"));
+        self.events.push((self.now - start(), event));
     }
 
-    fn poll_session(&mut self) -> (Vec<Event>, Vec<Transmit>) {
-        let (mut events, mut transmits) = (Vec::new(), Vec::new());
-        if let Some(random) = &mut self.polls {
-            for _ in 0..random.usize(..12) {
-                match random.u8(..3) {
-                    0 => events.extend(self.session.poll_event()),
-                    1 => transmits.extend(self.session.poll_transmit()),
-                    _ => drop(self.session.poll_timeout()),
-                }
+    /// Puts a datagram of the session's on its way.
+    fn send(&mut self, transmit: Transmit) {
+        if self.is_checked {
+            self.checks.transmit(&transmit);
+        }
+        if self.keeps_transmits {
+            self.transmits.push((self.now - start(), transmit.clone()));
+        }
+        let Transmit { source, destination, payload, .. } = transmit;
+        let source = self.advertised.unwrap_or(source);
+        self.trace.packet(self.now, source, destination, &payload);
+        self.down.send(Packet { source, destination, payload }, self.now);
+    }
+
+    /// Tells the bot what happened, and what comes of its answers, until nothing more does. What
+    /// the session says meanwhile is added.
+    fn tell_bot(&mut self, drained: &mut Drained) {
+        let mut told = 0;
+        while !self.bot.is_free() && told < drained.events.len() {
+            let fresh = told..drained.events.len();
+            told = fresh.end;
+            for event in &drained.events[fresh] {
+                self.bot.tell((), event, &mut self.session, self.now);
+            }
+            drained.poll(&mut self.session);
+        }
+    }
+
+    fn poll_at_random(&mut self, drained: &mut Drained) {
+        let Some(random) = &mut self.polls else { return };
+        for _ in 0..random.usize(..12) {
+            match random.u8(..3) {
+                0 => drained.events.extend(self.session.poll_event()),
+                1 => drained.transmits.extend(self.session.poll_transmit()),
+                _ => drop(self.session.poll_timeout()),
             }
         }
-        while let Some(event) = self.session.poll_event() {
-            events.push(event);
-        }
-        while let Some(transmit) = self.session.poll_transmit() {
-            transmits.push(transmit);
-        }
-        (events, transmits)
     }
 }
 
-/// What a page heard is told by its length and a digest, so that a trace stays readable.
-pub(crate) fn brief(event: &BrowserEvent) -> String {
-    match event {
-        BrowserEvent::Media { line, time, data, .. } => {
-            format!("Media line {line} time {time} {} bytes {:016x}", data.len(), digest(data))
+/// What a page heard is told by its length and a digest, so that a trace stays readable. Nothing
+/// is written, or digested, before somebody asks for the text.
+pub(crate) fn brief(event: &BrowserEvent) -> Brief<'_> {
+    Brief(event)
+}
+
+/// An event of the page's, in short.
+pub(crate) struct Brief<'a>(&'a BrowserEvent);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            BrowserEvent::Media { line, time, data, .. } => {
+                let (len, digest) = (data.len(), digest(data));
+                write!(f, "Media line {line} time {time} {len} bytes {digest:016x}")
+            }
+            BrowserEvent::Message { binary, data } => {
+                let (len, digest) = (data.len(), digest(data));
+                write!(f, "Message binary {binary} {len} bytes {digest:016x}")
+            }
+            other => write!(f, "{other:?}"),
         }
-        BrowserEvent::Message { binary, data } => {
-            format!("Message binary {binary} {} bytes {:016x}", data.len(), digest(data))
-        }
-        other => format!("{other:?}"),
     }
 }

@@ -210,6 +210,11 @@ pub fn kind_of(payload: &[u8]) -> String {
     word_for(payload).map_or_else(|| script(payload), str::to_owned)
 }
 
+/// Whether a datagram is a DTLS handshake record, whose length varies from run to run.
+pub(crate) fn is_handshake(payload: &[u8]) -> bool {
+    word_for(payload) == Some("handshake")
+}
+
 /// `None` for a datagram of the plain wire, which holds many things.
 fn word_for(payload: &[u8]) -> Option<&'static str> {
     let word = match payload {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smallrtc::Codec;
 use smallrtc::scripted::{
-    Arrival, Frame, HEADER_LEN, MEDIA_OVERHEAD, Media, Stream, decode, encode, stun,
+    Arrival, Frame, HEADER_LEN, MEDIA_OVERHEAD, Media, Stream, encode, frames, stun,
 };
 
 use super::Peer;
@@ -219,7 +219,7 @@ impl Scripted {
         if media.first {
             self.picture.clear();
         }
-        self.picture.extend(media.data);
+        self.picture.extend_from_slice(media.data);
         if !media.more {
             let data = std::mem::take(&mut self.picture);
             let Media { line, seq, time, .. } = *media;
@@ -260,7 +260,7 @@ impl Peer for Scripted {
         }
         if stun::is_stun(&packet.payload) {
             self.handle_stun(packet, now);
-        } else if let Ok(frames) = decode(&packet.payload) {
+        } else if let Ok(frames) = frames(&packet.payload) {
             for frame in frames {
                 self.handle_frame(frame, now);
             }
