@@ -4,6 +4,11 @@
 //! is that of a call as it is in production, with Opus; the null codec shows what a log costs where
 //! nothing else costs much. The sink counts bytes and drops them: what a disk does is no work of
 //! the call's thread.
+//!
+//! What is held against the goal is the median of the rounds' ratios: both sides of a ratio ran
+//! within a second, so what else the machine does falls on both. One lane is there twice, not
+//! recorded either time: how far its ratio is from one tells what a difference is worth. A session
+//! that is not recorded has no recorder: nothing is off that could be left out of a third lane.
 
 mod common;
 
@@ -22,10 +27,10 @@ use smallrtc::record::{Archive, Detail, LogSink, Recording};
 
 const CALLS: usize = 20;
 
-/// Rounds of one second of call.
-const ROUNDS: usize = 31;
+/// Rounds of a fifth of a second of call.
+const ROUNDS: usize = 151;
 
-const TURNS: usize = 50;
+const TURNS: usize = 10;
 
 /// The most that recording sizes may cost.
 const GOAL: f64 = 1.03;
@@ -88,8 +93,14 @@ impl Lane {
         Lane { name, fleet, packets, written, figures: Vec::new() }
     }
 
+    /// The median of the rounds' ratios to another lane.
+    fn beside(&self, other: &Lane) -> f64 {
+        let pairs = self.figures.iter().zip(&other.figures);
+        median(&mut pairs.map(|(this, other)| this / other).collect::<Vec<_>>())
+    }
+
     fn kilobytes_per_second(&self) -> f64 {
-        let seconds = (CALLS * (ROUNDS + 1)) as f64;
+        let seconds = (CALLS * (ROUNDS + 1) * TURNS) as f64 / 50.0;
         self.written.0.load(Ordering::Relaxed) as f64 / 1000.0 / seconds
     }
 }
@@ -103,6 +114,7 @@ fn main() {
     let null_lane = |name, detail| Lane::new(name, null_config(48_000), detail, null.clone(), now);
     let mut lanes = [
         opus_lane("Opus", None),
+        opus_lane("Opus, the same again", None),
         opus_lane("Opus, recorded: none", Some(Detail::None)),
         opus_lane("Opus, recorded: sizes", Some(Detail::Sizes)),
         opus_lane("Opus, recorded: full", Some(Detail::Full)),
@@ -127,19 +139,16 @@ fn main() {
         }
     }
     println!("CPU time for 20 ms in and 20 ms out, median of {ROUNDS} rounds, {CALLS} calls");
-    let mut medians = Vec::new();
-    for lane in &mut lanes {
-        let median = median(&mut lane.figures);
+    for lane in &lanes {
+        let median = median(&mut lane.figures.clone());
         let written = lane.kilobytes_per_second();
         println!("  {:<28} {median:8.2} us   {written:8.2} kB/s of log", lane.name);
-        medians.push(median);
     }
-    let [opus, none, sizes, full, null, null_sizes] = medians[..] else {
-        unreachable!("as many medians as lanes")
-    };
-    let ratio = sizes / opus;
+    let [opus, again, none, sizes, full, null, null_sizes] = &lanes;
+    let ratio = sizes.beside(opus);
     let met = verdict(ratio <= GOAL);
     println!("recorded at sizes / not, Opus: {ratio:.4} (goal {GOAL}): {met}");
-    println!("  at none {:.4}, at full {:.4}", none / opus, full / opus);
-    println!("  with the null codec {:.4}: {:.2} us", null_sizes / null, null_sizes - null);
+    println!("  at none {:.4}, at full {:.4}", none.beside(opus), full.beside(opus));
+    println!("  not recorded either, which should be one: {:.4}", again.beside(opus));
+    println!("  at sizes with the null codec {:.4}", null_sizes.beside(null));
 }

@@ -348,7 +348,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn energy_is_the_sum_of_squares(mut samples in prop::collection::vec(any::<i16>(), 0..6_000)) {
+        fn energy_is_the_sum_of_squares(
+            mut samples in prop::collection::vec(any::<i16>(), 0..6_000),
+        ) {
             let plain = |samples: &[i16]| samples.iter().map(|s| i64::from(*s).pow(2) as u64).sum();
             let sum: u64 = plain(&samples);
             prop_assert_eq!(energy(&samples), sum);

@@ -504,6 +504,23 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_is_made_with_the_room_that_its_frames_take() {
+        let chunk = Chunk { number: 9, channel: 3, content: Content::More, data: b"chat" };
+        let all = [Frame::Fault("broken"), Frame::Chunk(chunk), Frame::Media(media(&[1, 2]))];
+        let bytes = encode(&all);
+        assert_eq!(bytes.capacity(), bytes.len());
+    }
+
+    #[test]
+    fn frames_come_one_by_one_and_none_of_a_datagram_whose_last_is_cut() {
+        let all = [Frame::Hello, Frame::Fault("broken"), Frame::Ack { next: 7 }];
+        let bytes = encode(&all);
+        assert!(frames(&bytes).unwrap().eq(all));
+        assert_eq!(frames(&bytes[..bytes.len() - 1]).unwrap_err(), Malformed);
+        assert_eq!(frames(&datagram()).unwrap().next(), None);
+    }
+
+    #[test]
     fn the_overheads_are_what_frames_take() {
         let chunk = Chunk { number: 0, channel: 0, content: Content::Text, data: &[0; 5] };
         assert_eq!(encode(&[Frame::Chunk(chunk)]).len(), HEADER_LEN + CHUNK_OVERHEAD + 5);
