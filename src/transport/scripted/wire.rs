@@ -278,7 +278,7 @@ impl<'a> Frame<'a> {
     fn len(&self) -> usize {
         match self {
             Frame::Hello | Frame::Goodbye | Frame::IceLost | Frame::IceFound => FRAME_HEADER_LEN,
-            Frame::Fault(text) => FRAME_HEADER_LEN + text.len(),
+            Frame::Fault(text) | Frame::Refused(text) => FRAME_HEADER_LEN + text.len(),
             Frame::Keyframe { .. } => FRAME_HEADER_LEN + 1,
             Frame::Report { .. } => FRAME_HEADER_LEN + 6,
             Frame::Ack { .. } => FRAME_HEADER_LEN + 4,

@@ -76,7 +76,7 @@ export class Browser {
 }
 
 /** Runs in the page before its own code: the tests may then look at its connections. */
-function keepConnections() {
+export function keepConnections() {
   const Original = RTCPeerConnection;
   window.connections = [];
   window.RTCPeerConnection = class extends Original {

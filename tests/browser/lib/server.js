@@ -11,6 +11,8 @@ const { SMALLRTC, SERVER_NETNS, RECORDINGS } = process.env;
 
 /** How long the program may take to print its address. */
 const START_MS = 10000;
+/** A printed log of a minute has some MB. */
+const LOG = { encoding: "utf8", maxBuffer: 256 * 1024 * 1024 };
 
 export class Server {
   url = "";
@@ -96,6 +98,16 @@ export class Server {
       told.set(file, stdout);
     }
     return told;
+  }
+
+  /** The log of each call, as the program prints it, in the order of their names. */
+  logs() {
+    return readdirSync(this.#recordings).sort().map((name) => {
+      const command = [SMALLRTC, ["show", join(this.#recordings, name)]];
+      const { status, stdout, stderr } = spawnSync(...command, LOG);
+      assert.equal(status, 0, `${name}: ${stderr}`);
+      return stdout;
+    });
   }
 
   #hear(line) {
