@@ -91,7 +91,8 @@ fn the_table_in_the_documents_is_this_list() {
          Pipecat 1.14.0 over aiortc 1.16.0, measured; files are in its `transports/smallwebrtc/`, \
          `run.py` in `runner/`. Each line has a test of\nits name in `tests/parity/`; this table is \
          written from `tests/parity/list.rs`.\n\n\
-         | | behaviour | constant | source | here | how |\n| --- | --- | --- | --- | --- | --- |\n",
+         | | behaviour | constant | source | here | how |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
     );
     LINES.iter().for_each(|line| row(&mut table, line));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/parity.md");

@@ -1,7 +1,6 @@
 //! H: inputs that hurt the original.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,11 +51,15 @@ fn serve() -> (Child, String) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a program ends in real time, within its bound")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program is asked over a socket and ends in real time, within its bound"
+)]
 fn h2_a_server_with_ghosts_ends_when_it_is_told_to() {
     let (mut child, address) = serve();
     let body = json!({ "sdp": page(1).offer(smallrtc_sim::start()), "type": "offer" }).to_string();
-    let mut stream = TcpStream::connect(&address).unwrap();
+    let mut stream = std::net::TcpStream::connect(&address).unwrap();
     write!(
         stream,
         "POST /api/offer HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\

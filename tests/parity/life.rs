@@ -177,8 +177,7 @@ fn l9_a_restarted_call_is_heard_within_half_a_second_and_the_old_one_is_gone() {
     let (after, name) = desk.call(&mut new, &json!({ "pc_id": pc_id, "restart_pc": true }));
     assert_ne!((after, &name), (before, &pc_id));
     let ms = heard_after(&mut desk, &mut new, after);
-    println!("heard {ms} ms after the offer");
-    assert!(ms <= 500, "{ms}");
+    assert!(ms <= 500, "heard {ms} ms after the offer");
     let replaced = Event::Closed { reason: CloseReason::Replaced };
     assert!(desk.events.iter().any(|(_, id, event)| *id == before && *event == replaced));
     assert_eq!((desk.endpoint.len(), desk.signaling.session_of(&pc_id)), (1, None));

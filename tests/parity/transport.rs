@@ -141,15 +141,15 @@ fn x6_a_write_that_is_not_taken_says_why() {
 fn x7_tracks_are_told_before_connected() {
     let mut pair = Pair::new(scripted().browser(|browser| browser.camera = true));
     pair.connect();
-    let place =
-        |wanted: &dyn Fn(&Event) -> bool| pair.events().position(|event| wanted(event)).unwrap();
+    let place = |wanted: &dyn Fn(&Event) -> bool| pair.events().position(wanted).unwrap();
     let connected = place(&|event| *event == Event::StateChanged(ConnectionState::Connected));
     assert!(place(&|event| matches!(event, Event::TrackStarted(_))) < connected);
 }
 
 #[test]
 fn x8_the_end_says_who_ended_it() {
-    let ends: [(fn(&mut Pair), CloseReason); 3] = [
+    type End = fn(&mut Pair);
+    let ends: [(End, CloseReason); 3] = [
         (
             |pair| {
                 let now = pair.now();

@@ -1,6 +1,8 @@
 //! The functions that filters are made of, against values from elsewhere: the Bessel function by
 //! its integral instead of its series.
 
+#![allow(unused_imports, dead_code, reason = "a bench takes the file in without its tests")]
+
 use super::*;
 
 fn assert_near(value: f64, expected: f64) {
