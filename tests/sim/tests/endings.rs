@@ -198,7 +198,7 @@ fn wherever_a_call_stands_silence_ends_it_once_and_in_time() {
 fn it_ends_as_well_when_the_application_never_started_it() {
     for row in table() {
         for kind in Kind::ALL {
-            assert_ends(&row, Setup { starts: false, ..Setup::new(kind, 1) });
+            assert_ends(&row, Setup::new(kind, 1).held());
         }
     }
 }

@@ -114,6 +114,7 @@ fn lossy(loss: f64) -> LinkConfig {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn pictures_flow_on_at_every_loss() {
     let shares = [(0.01, 0.99, 300), (0.05, 0.99, 600), (0.2, 0.85, 2_000)];
     run("pictures_flow_on_at_every_loss", 3, |seed| {
@@ -187,6 +188,7 @@ fn pictures_that_nobody_reads_are_discarded_without_a_word_to_the_peer() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figure is what somebody runs this for")]
 fn the_bots_own_pictures_flow_on_at_a_loss_of_one_in_five() {
     run("the_bots_own_pictures_flow_on_at_a_loss_of_one_in_five", 3, |seed| {
         let (mut pair, _) = connected(Kind::Real, seed, lossy(0.2));
