@@ -34,7 +34,9 @@
 //! the answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].
 //!
 //! The protocol has no trickle towards the client, so an answer must hold all our candidates. While
-//! they are being gathered an offer waits: [`Reply::Later`]. Candidates for a call that is not
+//! they are being gathered an offer waits: [`Reply::Later`]. So does the answer to the first
+//! candidates of a call that took another's place, until sound has gone out, 400 ms at most: Pipecat's
+//! JavaScript client tells its page of no sound that begins later. Candidates for a call that is not
 //! there (yet) are not kept: clients send them after the answer.
 //!
 //! The names of calls and of sessions carry the shard of their endpoint, so that whoever has
@@ -58,6 +60,7 @@ mod limiter;
 mod names;
 mod options;
 mod refusal;
+mod restarts;
 mod starts;
 mod stats;
 #[cfg(test)]
@@ -84,6 +87,7 @@ use body::{OfferBody, PatchBody, StartBody};
 use limiter::Limiter;
 use names::Names;
 use refusal::Refusal;
+use restarts::Restarts;
 use starts::Starts;
 
 /// The longest body in bytes: an offer of [`Offer::LEN_MAX`](crate::Offer::LEN_MAX), every second
@@ -206,6 +210,7 @@ pub struct Signaling {
     options: Arc<Options>,
     names: Names,
     starts: Starts,
+    restarts: Restarts,
     limiter: Limiter,
     is_gathering: bool,
     is_draining: bool,
@@ -245,6 +250,7 @@ impl Signaling {
             options,
             names: Names::new(Entropy::new(&seed)),
             starts: Starts::default(),
+            restarts: Restarts::default(),
             is_gathering: false,
             is_draining: false,
             waiting: VecDeque::new(),
@@ -301,26 +307,28 @@ impl Signaling {
     pub fn session_closed(&mut self, id: SessionId) {
         self.names.free(id);
         self.starts.leave(id);
+        self.restarts.remove(id);
         self.calls.retain(|call| call.id != id);
     }
 
     /// The client does not wait for this answer any more. Its offer is dropped if it still waits;
     /// if it was answered already, the session ends by itself.
     pub fn cancel(&mut self, token: Token) {
-        let before = self.waiting.len() + self.responses.len();
+        let before = self.waiting_responses();
         self.waiting.retain(|waiting| waiting.token != token);
         self.responses.retain(|(of, _)| *of != token);
-        let after = self.waiting.len() + self.responses.len();
+        self.restarts.cancel(token);
+        let after = self.waiting_responses();
         self.stats.waits_cancelled += (before - after) as u64;
     }
 
-    /// Serves the offers that waited for candidates and have them now, or have waited too long, and
+    /// Serves the requests that waited, when what they waited for is there or their time is over, and
     /// forgets the sessions of `/start` whose time is over.
     pub fn handle_timeout(&mut self, endpoint: &mut Endpoint, now: Instant) {
         self.tick(endpoint, now);
     }
 
-    /// The next response to an offer that had to wait.
+    /// The next response to a request that had to wait.
     #[must_use]
     pub fn poll_response(&mut self) -> Option<(Token, Response)> {
         self.responses.pop_front()
@@ -339,7 +347,8 @@ impl Signaling {
             return self.last_now;
         }
         let offer = self.waiting.front().map(|waiting| waiting.deadline);
-        [offer, self.starts.poll_timeout()].into_iter().flatten().min()
+        let others = [self.starts.poll_timeout(), self.restarts.poll_timeout()];
+        others.into_iter().chain([offer]).flatten().min()
     }
 
     /// The session that a client calls so.
@@ -373,7 +382,7 @@ impl Signaling {
             clients: self.limiter.len() as u64,
             clients_evicted: self.limiter.evicted(),
             starts_waiting: self.starts.waiting() as u64,
-            offers_waiting: (self.waiting.len() + self.responses.len()) as u64,
+            offers_waiting: self.waiting_responses() as u64,
             ..self.stats
         }
     }
@@ -403,7 +412,7 @@ impl Signaling {
                 self.offer(endpoint, request, start, now)
             }
             (Target::Offer | Target::SessionOffer(_), "PATCH") => {
-                self.patch(endpoint, request.body, now).map(Reply::Now)
+                self.patch(endpoint, request, now)
             }
             (Target::Start, "POST") => self.start(endpoint, request.body, now).map(Reply::Now),
             (Target::Status, "GET" | "HEAD") => Ok(Reply::Now(self.status())),
@@ -492,17 +501,14 @@ impl Signaling {
         start: Option<&str>,
         now: Instant,
     ) -> Result<Token, Refusal> {
-        if self.waiting.len() + self.responses.len() >= WAITING_MAX {
+        if self.waiting_responses() >= WAITING_MAX {
             return Err(Refusal::Waiting);
         }
-        let token = Token(self.next_token);
-        self.next_token += 1;
+        let token = self.token();
         self.stats.waits += 1;
         let deadline = now + GATHERING_TIMEOUT;
         let (body, start) = (request.body.to_vec(), start.map(str::to_owned));
-        // One that is too long is not repeated, and need not be kept.
-        let origin = request.origin.filter(|origin| origin.len() <= cors::ORIGIN_LEN_MAX);
-        let origin = origin.map(str::to_owned);
+        let origin = origin_of(request);
         self.waiting.push_back(Waiting { token, body, start, origin, deadline });
         Ok(token)
     }
@@ -529,7 +535,22 @@ impl Signaling {
             let response = self.share(response, origin.as_deref());
             self.responses.push_back((token, response));
         }
+        for (token, origin) in self.restarts.due(endpoint, now) {
+            let response = self.share(taken(), origin.as_deref());
+            self.responses.push_back((token, response));
+        }
         now
+    }
+
+    /// Requests whose response is still to come, or to be polled.
+    fn waiting_responses(&self) -> usize {
+        self.waiting.len() + self.responses.len() + self.restarts.len()
+    }
+
+    fn token(&mut self) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        token
     }
 
     fn answer_late(
@@ -631,6 +652,7 @@ impl Signaling {
         if let Some(old) = replaces {
             self.session_closed(old);
             self.stats.calls_replaced += 1;
+            self.restarts.add(id);
         }
         self.sweep(endpoint);
         let (_, shard) = endpoint.place();
@@ -657,10 +679,10 @@ impl Signaling {
     fn patch(
         &mut self,
         endpoint: &mut Endpoint,
-        body: &[u8],
+        request: &Request<'_>,
         now: Instant,
-    ) -> Result<Response, Refusal> {
-        let PatchBody { pc_id, candidates } = PatchBody::read(body)?;
+    ) -> Result<Reply, Refusal> {
+        let PatchBody { pc_id, candidates } = PatchBody::read(request.body)?;
         let id = self.names.session_of(&pc_id).ok_or(Refusal::UnknownCall)?;
         let mut session = endpoint.session(id).ok_or(Refusal::UnknownCall)?;
         for (index, candidate) in candidates.iter().enumerate() {
@@ -671,8 +693,15 @@ impl Signaling {
                 Err(error) => return Err(body::bad_candidate(index, &error)),
             }
         }
+        drop(session);
         self.stats.trickles += 1;
-        Ok(Response::json(200, &json!({ "status": "success" })))
+        if !self.restarts.holds(id) || self.waiting_responses() >= WAITING_MAX {
+            return Ok(Reply::Now(taken()));
+        }
+        let token = self.token();
+        self.stats.trickles_held += 1;
+        self.restarts.hold(token, id, origin_of(request), now);
+        Ok(Reply::Later(token))
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Response {
@@ -685,6 +714,18 @@ impl Signaling {
         response.headers.extend(self.options.cors(origin));
         response
     }
+}
+
+/// What candidates get.
+fn taken() -> Response {
+    Response::json(200, &json!({ "status": "success" }))
+}
+
+/// Where a response that waits is to be readable from. An origin that is too long is not repeated,
+/// and need not be kept.
+fn origin_of(request: &Request<'_>) -> Option<String> {
+    let origin = request.origin.filter(|origin| origin.len() <= cors::ORIGIN_LEN_MAX);
+    origin.map(str::to_owned)
 }
 
 fn answered(pc_id: &str, answer: &Answer) -> Response {

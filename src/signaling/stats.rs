@@ -17,6 +17,8 @@ pub struct SignalingStats {
     pub renegotiations: u64,
     /// Requests whose candidates were taken.
     pub trickles: u64,
+    /// Of those, how many answers waited for a restarted call to connect.
+    pub trickles_held: u64,
     /// Sessions that `/start` made.
     pub starts: u64,
     /// Sessions of `/start` that nobody used in time.
@@ -59,7 +61,7 @@ pub struct SignalingStats {
     pub clients: u64,
     /// Sessions of `/start` that wait for their offer now.
     pub starts_waiting: u64,
-    /// Offers that wait for local candidates now, or whose response waits to be polled.
+    /// Requests whose response is still to come, or waits to be polled.
     pub offers_waiting: u64,
 }
 
@@ -74,6 +76,7 @@ impl Add for SignalingStats {
             calls_replaced: self.calls_replaced + other.calls_replaced,
             renegotiations: self.renegotiations + other.renegotiations,
             trickles: self.trickles + other.trickles,
+            trickles_held: self.trickles_held + other.trickles_held,
             starts: self.starts + other.starts,
             starts_expired: self.starts_expired + other.starts_expired,
             preflights: self.preflights + other.preflights,

@@ -100,6 +100,7 @@ const SIGNALING: &[Figure<HandleStats>] = counters!("signaling_", HandleStats, s
     calls_replaced "Offers that made a call in the place of another.",
     renegotiations "Offers that an existing call answered.",
     trickles "Requests whose candidates were taken.",
+    trickles_held "Of those, answers that waited for a restarted call.",
     starts "Sessions that /start made.",
     starts_expired "Sessions of /start that nobody used in time.",
     preflights "Preflights that were answered with yes.",
@@ -124,7 +125,7 @@ const SIGNALING: &[Figure<HandleStats>] = counters!("signaling_", HandleStats, s
 const SIGNALING_NOW: &[Figure<HandleStats>] = gauges!("signaling_", HandleStats, signaling:
     clients "Clients whose requests are counted.",
     starts_waiting "Sessions of /start that wait for their offer.",
-    offers_waiting "Offers that wait for local candidates.",
+    offers_waiting "Requests whose response is still to come.",
 );
 
 const SOCKETS: &[Figure<HandleStats>] = counters!("sockets_", HandleStats, sockets:
