@@ -128,7 +128,8 @@ describe("Firefox", () => {
       assert.deepEqual(await page.evaluate(ask, { from: "Firefox" }), { from: "Firefox" });
       await page.evaluate(() => window.app.reconnect());
       await server.line(/call ended.*reason=replaced/);
-      await page.evaluate(() => window.app.listenAnew());
+      await until(() => page.evaluate(() => window.app.sounds()), (times) => times === 2,
+        "the page is told of the new sound");
       await untilTone(page, "heard again");
       const channel = () => page.evaluate(() => window.app.channel());
       await until(channel, (now) => now === "open", "the new channel opens");

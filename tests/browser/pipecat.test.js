@@ -183,7 +183,8 @@ describe("the client of Pipecat", () => {
         await server.line(/call ended.*reason=replaced/);
         const offered = Date.now();
         await server.line(/call begins.*Connection#1/);
-        await page.evaluate(() => window.app.listenAnew());
+        await until(() => page.evaluate(() => window.app.sounds()), (times) => times === 2,
+          "the page is told of the new sound");
         await untilTone(page, "heard again");
         const heard = Date.now() - offered;
         t.diagnostic(`restarts after ${offered - begin} ms, heard ${heard} ms later`);

@@ -89,7 +89,8 @@ describe("by way of /start", () => {
       assert.equal(first, again);
       assert.notEqual(first, restarted);
       await server.line(/call ended.*reason=replaced/);
-      await page.evaluate(() => window.app.listenAnew());
+      await until(() => page.evaluate(() => window.app.sounds()), (times) => times === 2,
+        "the page is told of the new sound");
       await untilTone(page, "heard again");
       await withoutInterruption(page, LISTEN_MS);
       assert.deepEqual(page.requests.filter(({ status }) => status !== 200), []);

@@ -48,10 +48,12 @@ window.app = {
   ear,
 
   /**
-   * Listens to the newest connection, whatever the client tells of it: the end of an old one's
-   * tracks makes it forget those of the new one, unless sound came before that.
+   * How often the client told of the bot's sound. After a restart it does only when sound came
+   * before the answer to its candidates: then it forgets the tracks of the old connection, and with
+   * them new ones of the same name.
    */
-  listenAnew: () => listen(window.connections.at(-1).getReceivers()[0].track),
+  sounds: () => seen.events.filter(({ name, detail }) =>
+    name === "trackStarted" && detail === '"audio"').length,
 
   /** Makes the client; gives what `connect()` resolves with. */
   connect(parameters) {
