@@ -35,9 +35,9 @@
 //!
 //! The protocol has no trickle towards the client, so an answer must hold all our candidates. While
 //! they are being gathered an offer waits: [`Reply::Later`]. So does the answer to the first
-//! candidates of a call that took another's place, until sound has gone out, 400 ms at most: Pipecat's
-//! JavaScript client tells its page of no sound that begins later. Candidates for a call that is not
-//! there (yet) are not kept: clients send them after the answer.
+//! candidates of a call that took another's place, until sound has gone out, 400 ms at most:
+//! Pipecat's JavaScript client tells its page of no sound that begins later. Candidates for a call
+//! that is not there (yet) are not kept: clients send them after the answer.
 //!
 //! The names of calls and of sessions carry the shard of their endpoint, so that whoever has
 //! several endpoints finds the one that a request is for without a table: [`named_call`].
@@ -322,8 +322,8 @@ impl Signaling {
         self.stats.waits_cancelled += (before - after) as u64;
     }
 
-    /// Serves the requests that waited, when what they waited for is there or their time is over, and
-    /// forgets the sessions of `/start` whose time is over.
+    /// Serves the requests that waited, when what they waited for is there or their time is over,
+    /// and forgets the sessions of `/start` whose time is over.
     pub fn handle_timeout(&mut self, endpoint: &mut Endpoint, now: Instant) {
         self.tick(endpoint, now);
     }

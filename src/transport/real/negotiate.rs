@@ -44,10 +44,6 @@ const RTP_EXCESS: usize = 44;
 /// repeated after a quarter of a second, a half, and so on.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many checks in a row a path may leave unanswered before the engine forgets it: 24 s of them,
-/// longer than a session waits for traffic that returns.
-const CHECKS_UNANSWERED_MAX: usize = 25;
-
 /// What RTCP counts in.
 const WORD: usize = 4;
 
@@ -152,7 +148,6 @@ impl Settings {
             .set_stats_interval(self.stats_interval)
             .set_mtu(self.engine_mtu()..=usize::MAX);
         config.set_max_stun_rto(CONSENT_INTERVAL);
-        config.set_max_stun_retransmits(CHECKS_UNANSWERED_MAX);
         // Baseline and constrained baseline in whole pictures (packetization mode 1): what every
         // browser and phone sends (RFC 7742 section 6.2).
         config.codec_config().add_h264(127.into(), Some(121.into()), true, 0x42_001f);

@@ -5,7 +5,7 @@
 //! | `HungUp` | the page hung up, at most [`TOLD_WITHIN`] before |
 //! | `Application` | the bot closed the call, at most [`CLOSED_WITHIN`] before |
 //! | `Lost` | of the [`SILENCE`] before it, all but [`LULL`] were dark |
-//! | `NeverConnected` | never connected, and half of the [`CONNECTING`] before it were dark |
+//! | `NeverConnected` | never connected, and of the [`CHECKS`] before it all but [`LULL`], or half of the [`CONNECTING`], were dark |
 //! | `ApplicationTooSlow` | the bot took no events for a while |
 //! | `PeerLeft`, `Replaced`, `Internal` | nothing: no page of a simulation does that |
 //!
@@ -25,6 +25,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// How much of that may have been light: a page says something each second, its word and the next
 /// one may be lost, and after a black-out the first packets are.
 const LULL: Duration = Duration::from_secs(5);
+
+/// Until a session whose page does not check is given up (`Config::ice_timeout`).
+const CHECKS: Duration = Duration::from_secs(15);
 
 /// Until a session that does not connect is given up (`Config::connecting_timeout`).
 const CONNECTING: Duration = Duration::from_secs(60);
@@ -101,10 +104,11 @@ impl Fate {
             CloseReason::Application => self.has_bot || within(self.closed, CLOSED_WITHIN),
             CloseReason::Lost => self.darkness_before(at, SILENCE) + LULL >= SILENCE,
             CloseReason::NeverConnected => {
-                let begin = at.checked_sub(CONNECTING);
-                let is_late = begin.is_some_and(|begin| begin >= self.called);
+                let lasted = at.saturating_sub(self.called);
+                let unheard = self.darkness_before(at, CHECKS) + LULL >= CHECKS;
                 let dark = self.darkness_before(at, CONNECTING);
-                is_late && !was_connected && dark * 2 >= CONNECTING
+                let late = lasted >= CONNECTING && dark * 2 >= CONNECTING;
+                !was_connected && (late || lasted >= CHECKS && unheard)
             }
             CloseReason::ApplicationTooSlow => self.was_deaf,
             _ => false,
@@ -175,7 +179,7 @@ mod tests {
         assert_explains_only(|fate| fate.closes(seconds(95)), &[Application]);
         assert_explains_only(|fate| fate.has_bot = true, &[Application]);
         assert_explains_only(|fate| fate.was_deaf = true, &[ApplicationTooSlow]);
-        assert_explains_only(|fate| fate.is_cut(seconds(80)), &[Lost]);
+        assert_explains_only(|fate| fate.is_cut(seconds(80)), &[Lost, NeverConnected]);
         assert_explains_only(|fate| fate.is_cut(seconds(40)), &[Lost, NeverConnected]);
         let dark_once = |fate: &mut Fate| fate.darkens(seconds(45), seconds(76));
         assert_explains_only(dark_once, &[NeverConnected]);
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_never_connected_only_if_it_had_its_minute_and_was_not_connected() {
+    fn a_call_is_never_connected_only_if_it_had_its_time_and_was_not_connected() {
         let mut fate = Fate::new(seconds(10));
         fate.is_cut(seconds(10));
         let ends = |at: u64, was_connected| {
@@ -223,6 +227,14 @@ mod tests {
             let ends = || fate.assert_explains(seconds(at), reason, was_connected);
             std::panic::catch_unwind(ends).is_ok()
         };
-        assert!(ends(70, false) && !ends(69, false) && !ends(70, true));
+        assert!(ends(25, false) && !ends(24, false) && !ends(25, true));
+        // Checks that come and come to nothing take a minute, of which half is dark at least.
+        let mut fate = Fate::new(seconds(10));
+        fate.darkens(seconds(20), seconds(50));
+        let ends = |at: u64| {
+            let reason = CloseReason::NeverConnected;
+            std::panic::catch_unwind(|| fate.assert_explains(seconds(at), reason, false)).is_ok()
+        };
+        assert!(ends(70) && !ends(69));
     }
 }

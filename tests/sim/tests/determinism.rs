@@ -24,10 +24,11 @@ mod suite;
 /// What each program leaves with one seed: traces that are compared between processes, at the
 /// least, and such as need not be the same there, at the most. Fewer of those and more of these
 /// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
-const PROGRAMS: [(&str, usize, usize); 21] = [
+const PROGRAMS: [(&str, usize, usize); 23] = [
     ("connect", 24, 0),
     ("determinism", 121, 20),
     ("ending", 64, 0),
+    ("endings", 90, 0),
     ("endpoint", 15, 0),
     ("examples", 27, 0),
     ("fast", 720, 0),
@@ -38,6 +39,7 @@ const PROGRAMS: [(&str, usize, usize); 21] = [
     ("messages", 18, 0),
     ("mtu", 19, 0),
     ("pacing", 25, 0),
+    ("pictures", 15, 12),
     ("properties", 445, 10),
     ("replay", 10, 0),
     ("restart", 15, 0),

@@ -53,7 +53,7 @@ window.app = {
    * them new ones of the same name.
    */
   sounds: () => seen.events.filter(({ name, detail }) =>
-    name === "trackStarted" && detail === '"audio"').length,
+    name === "trackStarted" && detail === "audio").length,
 
   /** Makes the client; gives what `connect()` resolves with. */
   connect(parameters) {
