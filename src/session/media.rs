@@ -321,7 +321,7 @@ impl Session {
         let pushed = slot.inbox.push(frame);
         let readable = !slot.inbox.is_empty();
         let is_read = !slot.inbox.is_idle();
-        let due = slot.wish.picture(packet.keyframe, self.stats.rtt, now) && is_read;
+        let due = is_read && slot.wish.picture(packet.keyframe, self.stats.rtt, now);
         let broken = pushed.wants_keyframe || is_read && !packet.contiguous && !packet.keyframe;
         self.stats.encoded_received += 1;
         self.stats.encoded_dropped += pushed.dropped;
