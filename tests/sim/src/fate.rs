@@ -10,7 +10,8 @@
 //! | `PeerLeft`, `Replaced`, `Internal` | nothing: no page of a simulation does that |
 //!
 //! It is dark while a black-out lasts, while links are cut, and from the time on at which the page
-//! vanished, hung up, or moved with an offer that was refused. A stall of the driver is not: a
+//! vanished, hung up, moved with an offer that was refused, or gave up its handshake. That needs an
+//! excuse too: of the [`HANDSHAKE`] before it, [`DARK_HANDSHAKE`] were dark. A stall of the driver is not: a
 //! session that wakes finds what came meanwhile. It reckons with the timeouts that a
 //! configuration has by default.
 
@@ -31,6 +32,13 @@ const CHECKS: Duration = Duration::from_secs(15);
 
 /// Until a session that does not connect is given up (`Config::connecting_timeout`).
 const CONNECTING: Duration = Duration::from_secs(60);
+
+/// Until the page's engine gives its DTLS handshake up (`dimpl::Config::handshake_timeout`).
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How much of that is dark when a handshake fails: repetitions come after 1, 2, 4 and 8 s, and the
+/// network loses one of them in twenty beside.
+const DARK_HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// A goodbye takes as long as a packet, and may wait for a driver that is stopped: for 8 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -73,6 +81,16 @@ impl Fate {
     /// The page is gone, or where nobody looks for it.
     pub(crate) fn goes(&mut self, at: Duration) {
         self.gone.get_or_insert(at);
+    }
+
+    /// The page's engine gives the call up, which the bot is not told.
+    ///
+    /// # Panics
+    /// When it was not dark for so long that a handshake fails.
+    pub(crate) fn fails(&mut self, at: Duration) {
+        let dark = self.darkness_before(at, HANDSHAKE);
+        assert!(dark >= DARK_HANDSHAKE, "a page fails at {at:?} without an excuse: {self:?}");
+        self.gone = Some(self.gone.map_or(at, |gone| gone.min(at)));
     }
 
     /// The links carry again.
@@ -183,6 +201,21 @@ mod tests {
         assert_explains_only(|fate| fate.is_cut(seconds(40)), &[Lost, NeverConnected]);
         let dark_once = |fate: &mut Fate| fate.darkens(seconds(45), seconds(76));
         assert_explains_only(dark_once, &[NeverConnected]);
+    }
+
+    #[test]
+    fn a_page_that_fails_after_three_dark_seconds_is_gone_and_one_that_had_less_has_no_excuse() {
+        let fails = |dark: u64| {
+            move |fate: &mut Fate| {
+                fate.darkens(seconds(60), seconds(60 + dark));
+                fate.fails(seconds(80));
+                fate.goes(seconds(98));
+            }
+        };
+        assert!(explains(fails(3), CloseReason::Lost));
+        assert!(!explains(fails(3), CloseReason::HungUp));
+        let told = std::panic::catch_unwind(|| fails(2)(&mut Fate::new(seconds(10))));
+        assert!(told.is_err());
     }
 
     #[test]

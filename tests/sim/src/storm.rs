@@ -14,8 +14,8 @@ use smallrtc::{AudioFrame, ConnectionState, Event, Message, NegotiateError, Rout
 
 use crate::fate::Fate;
 use crate::{
-    DriverConfig, Kind, LinkConfig, Nat, NatConfig, NatKind, Packet, Setup, World, bot_address,
-    null_packet,
+    BrowserEvent, DriverConfig, Kind, LinkConfig, Nat, NatConfig, NatKind, Packet, Setup, World,
+    bot_address, null_packet,
 };
 
 /// Acts of one storm: enough that a few calls live through several of each.
@@ -442,8 +442,12 @@ impl Storm {
             assert!(core.is_empty(), "endpoint {endpoint} keeps {} ghosts", core.len());
             assert_eq!(core.poll_timeout(), None, "something is due at endpoint {endpoint}");
         }
-        for (number, words) in &self.calls {
+        for (number, words) in &mut self.calls {
             let outcome = self.world.outcome(*number);
+            let mut told = outcome.browser_events.iter();
+            if let Some((at, _)) = told.find(|told| told.1 == BrowserEvent::Failed) {
+                words.fate.fails(*at);
+            }
             let ends = outcome.events.iter().filter(|told| matches!(told.1, Event::Closed { .. }));
             assert_eq!(ends.count(), 1, "browser {number}: Closed comes once");
             let (at, reason) = outcome.ended().expect("it was just counted");
@@ -468,7 +472,6 @@ fn assert_in_order<T: PartialEq + std::fmt::Debug>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BrowserEvent;
     use crate::world::Lost;
 
     /// A storm whose driver loses what `loses` says.

@@ -118,3 +118,10 @@ fn a_storm_finds_a_bot_that_says_a_word_twice() {
         }
     });
 }
+
+/// Both copies of the bot's last flight were lost, and then most repetitions of the page's: its
+/// handshake ran out of time, which it tells nobody, and the call, connected for the bot, was lost.
+#[test]
+fn a_page_whose_handshake_is_dark_for_too_long_is_gone() {
+    storm(Kind::Real, 77_000_221, |_| {});
+}
