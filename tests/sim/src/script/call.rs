@@ -10,7 +10,7 @@ use smallrtc::{
 
 use super::{Act, Ending, Network};
 use crate::fate::Fate;
-use crate::{Kind, Packet, Pair, Setup, bot_address};
+use crate::{BrowserEvent, Kind, Packet, Pair, Setup, bot_address};
 
 /// How long a call that goes on may take until everything that was said is heard: SCTP may have
 /// doubled its timer up to a minute while the links were broken (RFC 9260 section 16).
@@ -278,6 +278,10 @@ impl Call {
         assert_eq!(ends.count(), 1, "Closed comes once");
         assert_ne!(reason, CloseReason::Internal);
         let has_been_connected = self.pair.entered(ConnectionState::Connected).is_some();
+        let mut told = self.pair.timed_browser_events().iter();
+        if let Some((at, _)) = told.find(|told| told.1 == BrowserEvent::Failed) {
+            self.fate.fails(*at);
+        }
         self.fate.assert_explains(at, reason, has_been_connected);
         let ledger = self.pair.session.ledger().expect("scripts are checked");
         Ending {

@@ -68,6 +68,33 @@ fn more_messages_at_once_than_may_wait_are_heard_by_a_bot_that_listens() {
     }
 }
 
+/// Its page began anew while the links were broken, and its engine gave the handshake up 30 s after
+/// it had begun it: nobody was there any more when the bot's call came to its end.
+#[test]
+fn a_page_that_gives_its_handshake_up_is_gone() {
+    let acts = vec![
+        Act::PageSpeaks { packets: 5 },
+        Act::LinksBreak,
+        Act::Wait { ms: 1402 },
+        Act::Wait { ms: 2940 },
+        Act::Wait { ms: 1293 },
+        Act::Wait { ms: 1794 },
+        Act::PageRestarts,
+        Act::Wait { ms: 730 },
+        Act::Wait { ms: 2131 },
+        Act::Wait { ms: 989 },
+        Act::BotSays { len: 1 },
+    ];
+    let down = Network {
+        delay_ms: 35,
+        jitter_ms: 53,
+        loss_percent: 1,
+        reorder_percent: 1,
+        ..Network::CLEAN
+    };
+    Script { down, acts, ..Script::new(Kind::Real, 16_938) }.run();
+}
+
 /// What `a_call_that_was_found` is printed from: it differs from a plain call in everything.
 pub(crate) fn printed() -> Script {
     Script {
