@@ -2,6 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+/// The earlier of two deadlines, if either is set. What an iterator over those that are set costs
+/// is several times as much, and this is asked several times for each packet.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A fixed point that maps `Instant`, which has no value of its own, to a `Duration`.
 ///
 /// ```

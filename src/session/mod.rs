@@ -47,6 +47,7 @@ use crate::audio::{AudioReceiver, AudioSender};
 use crate::entropy::Entropy;
 use crate::message::RENEGOTIATE;
 use crate::record::{Call, Tape, of_message};
+use crate::time::earlier;
 use crate::transport::{self, IceCredentials, Transport, TransportSetup};
 use crate::ufrag::ice_text;
 use crate::{
@@ -264,10 +265,11 @@ impl Session {
     /// The next thing that happened. Poll until `None` after each call that takes `now`.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.is_held() {
+        // Asked after each call, and most times there is nothing.
+        if self.events.is_empty() || self.is_held() {
             return None;
         }
-        self.note_if(|session| !session.events.is_empty(), || Call::PollEvent);
+        self.note(self.last_now, |_| Call::PollEvent);
         let event = self.events.pop()?;
         match &event {
             Event::Message(message) => {
@@ -306,7 +308,7 @@ impl Session {
             return Some(self.last_now);
         }
         let own = self.timers.next().map(|(_, deadline)| deadline);
-        [own, self.transport.poll_timeout()].into_iter().flatten().min()
+        earlier(own, self.transport.poll_timeout())
     }
 
     /// The state, also while `Connected` is held back from the application.

@@ -41,6 +41,7 @@ use super::{
     TransportSetup, TransportStats,
 };
 use crate::offer::MediaLine;
+use crate::time::earlier;
 use crate::{
     Answer, Codec, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, TransportId,
     UdpCandidate,
@@ -229,19 +230,21 @@ impl Transport for Scripted {
         if !sends || frame.data.is_empty() {
             return MediaWritten::NotReady;
         }
-        let pieces = frame.data.chunks(self.mtu - HEADER_LEN - MEDIA_OVERHEAD);
-        let needed = frame.data.len() + pieces.len() * (HEADER_LEN + MEDIA_OVERHEAD);
+        let piece_max = self.mtu - HEADER_LEN - MEDIA_OVERHEAD;
+        // Sound fits one piece; a division would be the dearest step of its way.
+        let count =
+            if frame.data.len() <= piece_max { 1 } else { frame.data.len().div_ceil(piece_max) };
+        let needed = frame.data.len() + count * (HEADER_LEN + MEDIA_OVERHEAD);
         if self.transmit_bytes + needed > TRANSMIT_BYTES_MAX {
             return MediaWritten::Dropped;
         }
-        let last = pieces.len() - 1;
-        for (index, data) in pieces.enumerate() {
+        for (index, data) in frame.data.chunks(piece_max).enumerate() {
             let seq = &mut self.next_seq[usize::from(frame.line)];
             let media = Media {
                 line: frame.line,
                 codec: frame.codec,
                 first: index == 0,
-                more: index < last,
+                more: index + 1 < count,
                 keyframe: frame.codec == Codec::Opus,
                 talkspurt: frame.talkspurt,
                 level: frame.level,
@@ -318,7 +321,7 @@ impl Transport for Scripted {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let consent = self.consent.map(|consent| consent.check_at);
-        [consent, self.stream.poll_timeout()].into_iter().flatten().min()
+        earlier(consent, self.stream.poll_timeout())
     }
 }
 
@@ -479,7 +482,7 @@ impl Scripted {
                     self.handle_arrival(arrival);
                 }
             }
-            Frame::Media(media) => self.handle_media(&media),
+            Frame::Media(ref media) => self.handle_media(media),
         }
     }
 

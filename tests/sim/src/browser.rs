@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::Packet;
-use crate::clock::Clock;
+use crate::clock::{Clock, earliest};
 use crate::peer::{self, Peer};
 
 /// Every 1000 ms while the channel is open (`smallWebRTCTransport.ts`).
@@ -271,7 +271,7 @@ impl Browser {
             return None;
         }
         let speech_at = self.speech.as_ref().map(|speech| speech.at);
-        let shown = [self.ping_at, speech_at, self.peer.poll_timeout()].into_iter().flatten().min();
+        let shown = earliest([self.ping_at, speech_at, self.peer.poll_timeout()]);
         shown.map(|shown| self.clock.when(shown))
     }
 

@@ -1,4 +1,4 @@
-//! A clock that runs a little faster or slower than the bots'.
+//! Clocks that run a little faster or slower than the bots', and which of some instants is first.
 
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,18 @@ impl Clock {
     fn shown(self, elapsed: u128) -> u128 {
         elapsed * self.rate() / MILLION
     }
+}
+
+/// The first of some instants. A plain loop, which is a fraction of what an iterator over those
+/// that are there costs, and this runs several times for each packet.
+pub(crate) fn earliest(instants: [Option<Instant>; 3]) -> Option<Instant> {
+    let mut first = None;
+    for instant in instants {
+        if instant.is_some() && (first.is_none() || instant < first) {
+            first = instant;
+        }
+    }
+    first
 }
 
 fn nanos(nanos: u128) -> Duration {

@@ -66,6 +66,10 @@ impl Driver {
             (self.plan, self.spurious_at) = (None, None);
             return None;
         };
+        if self.config == DriverConfig::punctual() {
+            // Nothing to draw, and so no plan to keep.
+            return Some(due);
+        }
         if self.plan.is_none_or(|plan| plan.due != due) {
             let drawn = due + self.draw(self.config.late);
             // What comes before a deadline makes no wake-up later than it was to be.

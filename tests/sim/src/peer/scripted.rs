@@ -11,6 +11,7 @@ use smallrtc::scripted::{
 };
 
 use super::Peer;
+use crate::clock::earliest;
 use crate::{BrowserConfig, BrowserEvent, Packet};
 
 /// How long until a check or a hello is repeated: as the real engine, 250 ms doubling to 3 s.
@@ -210,21 +211,29 @@ impl Scripted {
                     self.events.push_back(BrowserEvent::Message { binary, data });
                 }
             }
-            Frame::Media(media) => self.handle_media(&media),
+            Frame::Media(ref media) => self.handle_media(media),
             _ => {}
         }
     }
 
     fn handle_media(&mut self, media: &Media<'_>) {
+        if let Some(data) = self.assemble(media) {
+            let Media { line, seq, time, .. } = *media;
+            self.events.push_back(BrowserEvent::Media { line, seq, time, data });
+        }
+    }
+
+    /// Puts a coded frame together. Sound comes in one piece, which has its room at once.
+    fn assemble(&mut self, media: &Media<'_>) -> Option<Vec<u8>> {
+        if media.first && !media.more {
+            self.picture.clear();
+            return Some(media.data.to_vec());
+        }
         if media.first {
             self.picture.clear();
         }
         self.picture.extend_from_slice(media.data);
-        if !media.more {
-            let data = std::mem::take(&mut self.picture);
-            let Media { line, seq, time, .. } = *media;
-            self.events.push_back(BrowserEvent::Media { line, seq, time, data });
-        }
+        (!media.more).then(|| std::mem::take(&mut self.picture))
     }
 }
 
@@ -294,7 +303,7 @@ impl Peer for Scripted {
         if self.is_over {
             return None;
         }
-        [self.check_at, self.hello_at, self.stream.poll_timeout()].into_iter().flatten().min()
+        earliest([self.check_at, self.hello_at, self.stream.poll_timeout()])
     }
 
     fn open_channel(&mut self, label: &str, now: Instant) {
@@ -319,16 +328,16 @@ impl Peer for Scripted {
         }
         // VP8's first bit is clear in keyframes (RFC 6386 section 9.1).
         let keyframe = codec == Codec::Opus || data.first().is_some_and(|first| first & 1 == 0);
-        let pieces = data.chunks(self.config.mtu - HEADER_LEN - MEDIA_OVERHEAD);
-        let last = pieces.len().saturating_sub(1);
-        for (index, data) in pieces.enumerate() {
+        let mut pieces = data.chunks(self.config.mtu - HEADER_LEN - MEDIA_OVERHEAD).peekable();
+        let mut first = true;
+        while let Some(data) = pieces.next() {
             let seq = self.next_seq[usize::from(line)];
             self.next_seq[usize::from(line)] += 1;
             self.say(Frame::Media(Media {
                 line,
                 codec,
-                first: index == 0,
-                more: index < last,
+                first: std::mem::take(&mut first),
+                more: pieces.peek().is_some(),
                 keyframe,
                 talkspurt: false,
                 level: None,
