@@ -84,27 +84,37 @@ impl NullDecoder {
     }
 }
 
-/// The packet's channels and the first samples of its chunks; `None` when it is malformed.
-fn parse(packet: &[u8]) -> Option<(usize, &[u8])> {
+/// A packet that is well-formed.
+struct Packet<'a> {
+    channels: usize,
+    chunks: usize,
+    /// The first samples of its chunks.
+    body: &'a [u8],
+}
+
+/// Reads a packet; `None` when it is malformed.
+fn parse(packet: &[u8]) -> Option<Packet<'_>> {
     let (header, body) = packet.split_at_checked(HEADER)?;
     let (channels, chunks) = (usize::from(header[1]), usize::from(header[2]));
     let whole = header[0] == TAG
         && (1..=2).contains(&channels)
         && (1..=CHUNKS_MAX).contains(&chunks)
         && body.len() == chunks * channels * 2;
-    whole.then_some((channels, body))
+    whole.then_some(Packet { channels, chunks, body })
 }
 
 impl AudioDecoder for NullDecoder {
     fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
-        let Some((channels, body)) = parse(packet) else { return 0 };
-        for chunk in body.chunks_exact(channels * 2) {
-            let left = i16::from_le_bytes([chunk[0], chunk[1]]);
-            let right = if channels == 2 { i16::from_le_bytes([chunk[2], chunk[3]]) } else { left };
-            self.last = [left, right];
+        let Some(Packet { channels, chunks, body }) = parse(packet) else { return 0 };
+        let (values, _) = body.as_chunks();
+        let value = |at: usize| i16::from_le_bytes(values[at]);
+        for chunk in 0..chunks {
+            // The right channel of a packet that has one is the left.
+            let (left, right) = (chunk * channels, (chunk + 1) * channels - 1);
+            self.last = [value(left), value(right)];
             self.hold(CHUNK, samples);
         }
-        body.len() / (channels * 2) * CHUNK
+        chunks * CHUNK
     }
 
     fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>) {
@@ -112,8 +122,7 @@ impl AudioDecoder for NullDecoder {
     }
 
     fn duration(&self, packet: &[u8]) -> Option<usize> {
-        let (channels, body) = parse(packet)?;
-        Some(body.len() / (channels * 2) * CHUNK)
+        Some(parse(packet)?.chunks * CHUNK)
     }
 
     fn reset(&mut self) {

@@ -9,6 +9,7 @@ mod bounds;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::audio::resample::per_channel;
 use crate::{AudioInfo, AudioOrigin};
 
 /// How much sound waits to be read, and with silence how much besides the longest pause; the oldest
@@ -69,7 +70,7 @@ impl Pcm {
     /// Appends samples, interleaved.
     pub(super) fn push(&mut self, samples: &[i16], origin: AudioOrigin) {
         self.samples.extend(samples);
-        self.append((samples.len() / self.channels) as u64, origin, true);
+        self.append(per_channel(samples.len(), self.channels) as u64, origin, true);
     }
 
     /// Appends zeros: `len` per channel.
@@ -80,8 +81,8 @@ impl Pcm {
 
     /// Moves the oldest samples, of one origin, to `out`, as many as it has room for.
     pub(super) fn read(&mut self, out: &mut [i16]) -> Option<AudioInfo> {
-        let room = (out.len() / self.channels) as u64;
         let segment = self.segments.front()?;
+        let room = per_channel(out.len(), self.channels) as u64;
         let (origin, is_stored) = (segment.origin, segment.is_stored);
         let len = segment.len.min(room);
         if len == 0 {
@@ -148,7 +149,8 @@ impl Pcm {
     fn keep_to_limits(&mut self) {
         let max = PCM_MAX.as_secs() * u64::from(self.rate);
         loop {
-            let sound = ((self.samples.len() / self.channels) as u64).saturating_sub(max);
+            let stored = per_channel(self.samples.len(), self.channels) as u64;
+            let sound = stored.saturating_sub(max);
             let all = self.len.saturating_sub(max + self.pause);
             let Some(first) = self.segments.front().filter(|_| sound.max(all) > 0) else { break };
             let wanted = if sound > 0 && !first.is_stored { first.len } else { sound.max(all) };

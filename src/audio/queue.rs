@@ -249,9 +249,12 @@ impl Queue {
             piece.start = run.fed;
         }
         let samples = feed as usize * usize::from(piece.channels);
+        let goes_straight = run.resampler.passes_through() && piece.channels == self.channels;
         self.input.clear();
         for part in front(&self.samples, samples) {
-            if piece.channels < self.channels {
+            if goes_straight {
+                run.resampler.pass(part, packet);
+            } else if piece.channels < self.channels {
                 self.input.extend(part.iter().flat_map(|sample| [*sample, *sample]));
             } else {
                 self.input.extend_from_slice(part);
@@ -263,6 +266,9 @@ impl Queue {
         run.end = run.fed;
         self.ticks -= ticks(piece.rate, feed);
         self.fed += usize::from(piece.is_fed());
+        if goes_straight {
+            return feed as usize;
+        }
         run.resampler.process_at_most(&self.input, frames, packet)
     }
 

@@ -94,6 +94,12 @@ impl Filter {
     }
 }
 
+/// How many samples of each channel so many interleaved ones are. Nearly all sound has one channel,
+/// and a division by what the compiler does not know takes as long as copying a hundred samples.
+pub(super) fn per_channel(samples: usize, channels: usize) -> usize {
+    if channels == 1 { samples } else { samples / channels }
+}
+
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
@@ -232,10 +238,10 @@ impl Resampler {
     ) -> usize {
         debug_assert_eq!(input.len() % self.channels, 0, "whole samples");
         let Some(filter) = self.filter else {
-            debug_assert!(input.len() / self.channels <= outputs, "equal rates hold nothing back");
-            output.extend_from_slice(input);
-            self.before += (input.len() / self.channels) as u64;
-            return input.len() / self.channels;
+            self.pass(input, output);
+            let given = per_channel(input.len(), self.channels);
+            debug_assert!(given <= outputs, "equal rates hold nothing back");
+            return given;
         };
         let mut given = self.filter(filter, outputs, output);
         for block in input.chunks(BLOCK_MAX * self.channels) {
@@ -250,6 +256,13 @@ impl Resampler {
             given += self.filter(filter, outputs - given, output);
         }
         given
+    }
+
+    /// Takes `input` and appends it, as equal rates do.
+    pub(crate) fn pass(&mut self, input: &[i16], output: &mut Vec<i16>) {
+        debug_assert!(self.passes_through(), "the rates are equal");
+        output.extend_from_slice(input);
+        self.before += per_channel(input.len(), self.channels) as u64;
     }
 
     /// Like `count` samples of zero, when as many as [`Resampler::settle`] came before them: gives

@@ -310,7 +310,7 @@ impl Session {
             let quiet = !receiver.is_readable();
             receiver.handle_packet(packet.seq, packet.rtp_time, packet.ssrc, &packet.data, now);
             self.tell_audio(track, quiet);
-            self.follow_audio_timers();
+            self.follow_audio_in();
             return;
         }
         let time = slot.time(packet);
@@ -358,7 +358,7 @@ impl Session {
         while let Some((id, samples)) = self.sender.as_mut().and_then(AudioSender::poll_finished) {
             self.events.push(Event::AudioFinished { id, samples });
         }
-        self.follow_audio_timers();
+        self.follow_audio_out();
     }
 
     /// Missing audio was waited for long enough.
@@ -368,14 +368,22 @@ impl Session {
         let quiet = !receiver.is_readable();
         receiver.handle_timeout(now);
         self.tell_audio(track.id, quiet);
-        self.follow_audio_timers();
+        self.follow_audio_in();
     }
 
     pub(super) fn follow_audio_timers(&mut self) {
-        let out = self.sender.as_ref().and_then(AudioSender::poll_timeout);
-        let within = self.receiver.as_ref().and_then(AudioReceiver::poll_timeout);
-        self.timers.follow(Timer::AudioOut, out);
-        self.timers.follow(Timer::AudioIn, within);
+        self.follow_audio_out();
+        self.follow_audio_in();
+    }
+
+    fn follow_audio_out(&mut self) {
+        let deadline = self.sender.as_ref().and_then(AudioSender::poll_timeout);
+        self.timers.follow(Timer::AudioOut, deadline);
+    }
+
+    fn follow_audio_in(&mut self) {
+        let deadline = self.receiver.as_ref().and_then(AudioReceiver::poll_timeout);
+        self.timers.follow(Timer::AudioIn, deadline);
     }
 }
 
