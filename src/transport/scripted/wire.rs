@@ -37,7 +37,9 @@ const FRAME_HEADER_LEN: usize = 3;
 /// The bytes of a chunk without its data.
 pub const CHUNK_OVERHEAD: usize = FRAME_HEADER_LEN + 7;
 /// The bytes of a media frame without its data.
-pub const MEDIA_OVERHEAD: usize = FRAME_HEADER_LEN + 20;
+pub const MEDIA_OVERHEAD: usize = FRAME_HEADER_LEN + MEDIA_FIELDS_LEN;
+const MEDIA_FIELDS_LEN: usize = 20;
+const MEDIA_KIND: u8 = 9;
 
 /// Sequence numbers and times have 48 bits: more than a call of a thousand years at 90 kHz
 /// needs, and no sum of two of them overflows, as with what a real engine extends.
@@ -180,6 +182,9 @@ pub fn datagram() -> Vec<u8> {
 /// When a frame has more than 65535 bytes.
 #[must_use]
 pub fn encode(frames: &[Frame<'_>]) -> Vec<u8> {
+    if let [Frame::Media(media)] = frames {
+        return media.datagram();
+    }
     // Room for all of it and no more: it is not moved while it grows, and not when it becomes
     // `Bytes`.
     let len: usize = frames.iter().map(Frame::len).sum();
@@ -215,43 +220,34 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Frame<'_>>, Malformed> {
 /// [`Malformed`] when the bytes are not what [`encode`] writes.
 pub fn frames(bytes: &[u8]) -> Result<Frames<'_>, Malformed> {
     let whole = bytes.strip_prefix(&[MAGIC, VERSION]).ok_or(Malformed)?;
-    if whole.is_empty() {
-        return Ok(Frames { first: None, rest: whole });
-    }
-    let (first, rest) = split(whole)?;
-    // Nearly all datagrams hold one frame: that one is kept, and so read once.
-    let mut unread = rest;
+    let mut unread = whole;
     while !unread.is_empty() {
+        // Nothing is kept of it: to read a frame twice takes less time than to move it about.
         (_, unread) = split(unread)?;
     }
-    Ok(Frames { first: Some(first), rest })
+    Ok(Frames(whole))
 }
 
-/// The frames of one datagram, see [`frames`].
+/// The frames of one datagram, see [`frames`]: bytes that were found well-formed.
 #[derive(Clone, Debug)]
-pub struct Frames<'a> {
-    first: Option<Frame<'a>>,
-    /// Well-formed: it was read before.
-    rest: &'a [u8],
-}
+pub struct Frames<'a>(&'a [u8]);
 
 impl<'a> Iterator for Frames<'a> {
     type Item = Frame<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Frame<'a>> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        if self.rest.is_empty() {
+        if self.0.is_empty() {
             return None;
         }
-        let (frame, rest) = split(self.rest).ok()?;
-        self.rest = rest;
+        let (frame, rest) = split(self.0).ok()?;
+        self.0 = rest;
         Some(frame)
     }
 }
 
 /// The first frame, and what follows it.
+#[inline]
 fn split(bytes: &[u8]) -> Result<(Frame<'_>, &[u8]), Malformed> {
     let (kind, tail) = bytes.split_first().ok_or(Malformed)?;
     let (length, tail) = tail.split_first_chunk().ok_or(Malformed)?;
@@ -267,10 +263,7 @@ impl<'a> Frame<'a> {
     /// # Panics
     /// When it has more than 65535 bytes.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        let fields = self.len() - FRAME_HEADER_LEN;
-        let fields = u16::try_from(fields).expect("a frame fits 65535 bytes");
-        let [high, low] = fields.to_be_bytes();
-        bytes.extend_from_slice(&[self.kind(), high, low]);
+        bytes.extend_from_slice(&frame_header(self.kind(), self.len()));
         self.write(bytes);
     }
 
@@ -298,7 +291,7 @@ impl<'a> Frame<'a> {
             Frame::Report { .. } => 6,
             Frame::Ack { .. } => 7,
             Frame::Chunk(_) => 8,
-            Frame::Media(_) => 9,
+            Frame::Media(_) => MEDIA_KIND,
             Frame::Refused(_) => 10,
         }
     }
@@ -315,10 +308,14 @@ impl<'a> Frame<'a> {
             }
             Frame::Ack { next } => bytes.extend(next.to_be_bytes()),
             Frame::Chunk(chunk) => chunk.write(bytes),
-            Frame::Media(media) => media.write(bytes),
+            Frame::Media(media) => {
+                bytes.extend_from_slice(&media.fields());
+                bytes.extend_from_slice(media.data);
+            }
         }
     }
 
+    #[inline]
     fn read(kind: u8, fields: &'a [u8]) -> Option<Frame<'a>> {
         let mut fields = Fields(fields);
         let frame = match kind {
@@ -335,7 +332,7 @@ impl<'a> Frame<'a> {
             },
             7 => Frame::Ack { next: fields.u32()? },
             8 => Frame::Chunk(Chunk::read(&mut fields)?),
-            9 => Frame::Media(Media::read(&mut fields)?),
+            MEDIA_KIND => Frame::Media(Media::read(&mut fields)?),
             10 => Frame::Refused(std::str::from_utf8(fields.rest()).ok()?),
             _ => return None,
         };
@@ -372,7 +369,23 @@ impl<'a> Chunk<'a> {
 }
 
 impl<'a> Media<'a> {
-    fn write(&self, bytes: &mut Vec<u8>) {
+    /// A datagram of this frame alone, which nearly all are: its head is put together in place and
+    /// written at once.
+    fn datagram(&self) -> Vec<u8> {
+        let len = MEDIA_OVERHEAD + self.data.len();
+        let mut head = [0; HEADER_LEN + MEDIA_OVERHEAD];
+        let (start, fields) = head.split_at_mut(HEADER_LEN + FRAME_HEADER_LEN);
+        start[..HEADER_LEN].copy_from_slice(&[MAGIC, VERSION]);
+        start[HEADER_LEN..].copy_from_slice(&frame_header(MEDIA_KIND, len));
+        fields.copy_from_slice(&self.fields());
+        let mut bytes = Vec::with_capacity(HEADER_LEN + len);
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(self.data);
+        bytes
+    }
+
+    /// All but the data.
+    fn fields(&self) -> [u8; MEDIA_FIELDS_LEN] {
         let (level, voice) = self.level.unwrap_or_default();
         let mut flags = 0;
         for (flag, set) in [
@@ -390,26 +403,26 @@ impl<'a> Media<'a> {
             Codec::Vp8 => 1,
             Codec::H264 => 2,
         };
-        // Put together in place and appended at once: field by field it would look for room each
-        // time.
-        let mut fields = [0; MEDIA_OVERHEAD - FRAME_HEADER_LEN];
+        let mut fields = [0; MEDIA_FIELDS_LEN];
         fields[..4].copy_from_slice(&[self.line, codec, flags, level]);
         fields[4..8].copy_from_slice(&self.ssrc.to_be_bytes());
         fields[8..14].copy_from_slice(&(self.seq & U48).to_be_bytes()[2..]);
         fields[14..].copy_from_slice(&(self.time & U48).to_be_bytes()[2..]);
-        bytes.extend_from_slice(&fields);
-        bytes.extend_from_slice(self.data);
+        fields
     }
 
+    #[inline]
     fn read(fields: &mut Fields<'a>) -> Option<Media<'a>> {
-        let line = fields.u8()?;
-        let codec = match fields.u8()? {
+        // Taken at once, so that what is left is compared with what is wanted only here.
+        let head: [u8; MEDIA_FIELDS_LEN] = fields.take()?;
+        let [line, codec, flags, level, s0, s1, s2, s3, numbers @ ..] = head;
+        let (seq, time) = numbers.split_at(6);
+        let codec = match codec {
             0 => Codec::Opus,
             1 => Codec::Vp8,
             2 => Codec::H264,
             _ => return None,
         };
-        let (flags, level) = (fields.u8()?, fields.u8()?);
         let has = |flag| flags & flag != 0;
         Some(Media {
             line,
@@ -419,12 +432,24 @@ impl<'a> Media<'a> {
             keyframe: has(KEYFRAME),
             talkspurt: has(TALKSPURT),
             level: has(LEVEL).then_some((level & 127, has(VOICE))),
-            ssrc: fields.u32()?,
-            seq: fields.u48()?,
-            time: fields.u48()?,
+            ssrc: u32::from_be_bytes([s0, s1, s2, s3]),
+            seq: u48(seq),
+            time: u48(time),
             data: fields.rest(),
         })
     }
+}
+
+/// The kind of a frame, and how many bytes follow; `len` is that of the whole frame.
+fn frame_header(kind: u8, len: usize) -> [u8; FRAME_HEADER_LEN] {
+    let fields = u16::try_from(len - FRAME_HEADER_LEN).expect("a frame fits 65535 bytes");
+    let [high, low] = fields.to_be_bytes();
+    [kind, high, low]
+}
+
+/// A number of six bytes.
+fn u48(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// What is left of a frame's fields.
@@ -447,11 +472,6 @@ impl<'a> Fields<'a> {
 
     fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_be_bytes)
-    }
-
-    fn u48(&mut self) -> Option<u64> {
-        let bytes: [u8; 6] = self.take()?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     fn rest(&mut self) -> &'a [u8] {
@@ -501,6 +521,22 @@ mod tests {
             Frame::Media(Media { level: None, codec: Codec::Opus, ..media(&[]) }),
         ];
         assert_eq!(decode(&encode(&frames)).unwrap(), frames);
+    }
+
+    #[test]
+    fn a_piece_of_sound_alone_is_written_as_it_is_among_others() {
+        for data in [&[][..], &[1, 2, 3]] {
+            let frame = Frame::Media(media(data));
+            let mut bytes = datagram();
+            frame.encode(&mut bytes);
+            assert_eq!(encode(&[frame]), bytes);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a frame fits 65535 bytes")]
+    fn a_piece_that_no_frame_has_room_for_is_not_written() {
+        let _ = encode(&[Frame::Media(media(&[0; 65_516]))]);
     }
 
     #[test]
