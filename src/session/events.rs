@@ -56,6 +56,8 @@ impl EventQueue {
         }
         self.closed = matches!(event, Event::Closed { .. });
         match key(&event) {
+            // Nothing waits that it could take the place of: so it is with a bot that keeps up.
+            _ if self.queue.is_empty() => self.queue.push_back(event),
             Some(wanted) => self.coalesce(wanted, event),
             None => self.queue.push_back(event),
         }
