@@ -96,12 +96,21 @@ impl Default for LinkConfig {
 /// Says of a packet whether it is lost.
 type Loses = Box<dyn FnMut(&Packet) -> bool + Send>;
 
+/// A packet, and when it arrives. In this order, which Rust would not choose by itself: behind an
+/// `Instant` and its padding a packet is copied in other pieces than it was written in, and the
+/// processor waits until those are through (measured: a hundredth of a call's time).
+#[repr(C)]
+struct OnItsWay {
+    packet: Packet,
+    arrival: Instant,
+}
+
 /// One direction of a network path. The same seed and the same packets give the same outcome.
 pub struct Link {
     config: LinkConfig,
     random: fastrand::Rng,
     /// By time of arrival, then by the order of sending. Nearly all come in at the back.
-    packets: VecDeque<(Instant, Packet)>,
+    packets: VecDeque<OnItsWay>,
     sent: u64,
     lost: u64,
     busy_until: Option<Instant>,
@@ -194,23 +203,24 @@ impl Link {
     /// When the next packet arrives.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.packets.front().map(|(arrival, _)| *arrival)
+        self.packets.front().map(|first| first.arrival)
     }
 
     /// The next packet that has arrived by `now`.
     #[must_use]
     pub fn receive(&mut self, now: Instant) -> Option<Packet> {
         let has_arrived = self.poll_timeout().is_some_and(|arrival| arrival <= now);
-        if has_arrived { self.packets.pop_front().map(|(_, packet)| packet) } else { None }
+        if has_arrived { self.packets.pop_front().map(|first| first.packet) } else { None }
     }
 
     /// Behind those that arrive no later.
     fn insert(&mut self, arrival: Instant, packet: Packet) {
-        if self.packets.back().is_none_or(|(last, _)| *last <= arrival) {
-            self.packets.push_back((arrival, packet));
+        let on_its_way = OnItsWay { packet, arrival };
+        if self.packets.back().is_none_or(|last| last.arrival <= arrival) {
+            self.packets.push_back(on_its_way);
         } else {
-            let at = self.packets.partition_point(|(other, _)| *other <= arrival);
-            self.packets.insert(at, (arrival, packet));
+            let at = self.packets.partition_point(|other| other.arrival <= arrival);
+            self.packets.insert(at, on_its_way);
         }
     }
 

@@ -10,6 +10,7 @@ use smallrtc::{
 };
 
 use crate::bot::Seat;
+use crate::clock::earliest;
 use crate::driver::Driver;
 use crate::ledger::digest;
 use crate::replays::Replays;
@@ -39,6 +40,8 @@ pub struct Pair {
     /// The address that a 1:1 NAT maps to the bot's.
     advertised: Option<SocketAddr>,
     now: Instant,
+    /// The time from the beginning to `now`: events of an instant share one subtraction.
+    elapsed: Duration,
     bot: Seat<Session>,
     driver: Driver,
     stalled_until: Option<Instant>,
@@ -76,18 +79,6 @@ impl Wakes {
     fn first(self) -> Option<Instant> {
         earliest([self.driver, self.down, self.page])
     }
-}
-
-/// The first of some instants. A plain loop, which is a fraction of what an iterator over those
-/// that are there costs, and this runs several times for each packet.
-fn earliest(instants: [Option<Instant>; 3]) -> Option<Instant> {
-    let mut first = None;
-    for instant in instants {
-        if instant.is_some() && (first.is_none() || instant < first) {
-            first = instant;
-        }
-    }
-    first
 }
 
 /// What a session says in one drain.
@@ -144,6 +135,7 @@ impl Pair {
             checks: Checks::new(setup.mtu, &[bot_address()], address, now),
             advertised: setup.advertised,
             now,
+            elapsed: Duration::ZERO,
             bot: Seat::new(),
             driver: Driver::new(setup.driver, setup.seed ^ 0x5555),
             stalled_until: None,
@@ -179,7 +171,7 @@ impl Pair {
     /// Virtual time since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.now - start()
+        self.elapsed
     }
 
     /// What the session told.
@@ -387,7 +379,7 @@ impl Pair {
 
     /// Does what is due at `next`, the first wake-up; `driver_at` is the driver's.
     fn turn(&mut self, next: Instant, driver_at: Option<Instant>) {
-        self.now = self.now.max(next);
+        self.go_to(self.now.max(next));
         if self.browser.rounds_by_the_clock() && (self.up.has_gaps() || self.down.has_gaps()) {
             self.trace.stays_here();
         }
@@ -464,7 +456,13 @@ impl Pair {
                 self.turn(next, wakes.driver);
             }
         }
-        self.now = end;
+        self.go_to(end);
+    }
+
+    fn go_to(&mut self, now: Instant) {
+        if now != self.now {
+            (self.now, self.elapsed) = (now, now - start());
+        }
     }
 
     /// Polls everything that the two sides have to say.
@@ -499,7 +497,7 @@ impl Pair {
         while let Some(event) = self.browser.poll_event() {
             self.account_heard(&event);
             self.trace.note(self.now, format_args!("page {}", brief(&event)));
-            self.browser_events.push((self.now - start(), event));
+            self.browser_events.push((self.elapsed, event));
         }
     }
 
@@ -604,7 +602,7 @@ impl Pair {
         // Cheap, and who drives to the end asks it.
         self.checks.event(&event);
         self.trace.note(self.now, format_args!("bot {event:?}"));
-        self.events.push((self.now - start(), event));
+        self.events.push((self.elapsed, event));
     }
 
     /// Puts a datagram of the session's on its way.
@@ -613,7 +611,7 @@ impl Pair {
             self.checks.transmit(&transmit);
         }
         if self.keeps_transmits {
-            self.transmits.push((self.now - start(), transmit.clone()));
+            self.transmits.push((self.elapsed, transmit.clone()));
         }
         let Transmit { source, destination, payload, .. } = transmit;
         let source = self.advertised.unwrap_or(source);

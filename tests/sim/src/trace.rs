@@ -92,6 +92,9 @@ impl Trace {
         destination: SocketAddr,
         payload: &[u8],
     ) {
+        if self.is_unread() {
+            return;
+        }
         if self.is_off {
             return self.digest_packet(now, source, destination, payload);
         }
@@ -107,10 +110,12 @@ impl Trace {
 
     /// Notes anything else.
     pub fn note(&mut self, now: Instant, what: fmt::Arguments<'_>) {
+        if self.is_unread() {
+            return;
+        }
         if self.is_off {
-            if self.digest(now) {
-                self.witness.digest.write_fmt(what).expect("a digest takes all text");
-            }
+            self.digest(now);
+            self.witness.digest.write_fmt(what).expect("a digest takes all text");
             return;
         }
         let mut line = self.begin(now);
@@ -132,21 +137,21 @@ impl Trace {
         destination: SocketAddr,
         payload: &[u8],
     ) {
-        if !self.digest(now) {
-            return;
-        }
+        self.digest(now);
         let word = word_for(payload).unwrap_or("script");
         let len = if word == "handshake" { 0 } else { payload.len() };
         (source, destination, word, len).hash(&mut self.witness.digest);
     }
 
-    /// Whether what happens now is to be put to the digest.
-    fn digest(&mut self, now: Instant) -> bool {
-        if self.witness.is_asked {
-            self.witness.noted += 1;
-            now.saturating_duration_since(crate::start()).hash(&mut self.witness.digest);
-        }
-        self.witness.is_asked
+    /// Something more is to be put to the digest, which begins with its time.
+    fn digest(&mut self, now: Instant) {
+        self.witness.noted += 1;
+        now.saturating_duration_since(crate::start()).hash(&mut self.witness.digest);
+    }
+
+    /// Whether it keeps nothing and nobody asks for its digest.
+    fn is_unread(&self) -> bool {
+        self.is_off && !self.witness.is_asked
     }
 
     fn begin(&self, now: Instant) -> String {
