@@ -173,19 +173,21 @@ pub struct AudioId(pub u64);
 pub enum Event {
     /// The session is in another state. `Connected` is held back until `start`.
     StateChanged(ConnectionState),
-    /// A data channel is open and is now the one that messages go through.
+    /// A data channel is open and is now the one that messages go through, until it closes.
     ChannelOpened {
         /// The label that the peer gave it.
         label: String,
     },
-    /// The data channel in use was closed by the peer.
+    /// The data channel in use was closed by the peer. Messages go through the one that opened
+    /// before it, if that is open still; else they wait for another one.
     ChannelClosed,
     /// An application message; held back until `start`.
     Message(Message),
     /// After a `SendError::QueueFull` for a message: there is room again.
     MessagesDrained,
     /// Messages that were queued before the channel opened, given up after
-    /// `Config::channel_timeout`; or that still waited when the call ended.
+    /// `Config::channel_timeout`; or that still waited when the call ended; or that are larger than
+    /// the peer's offer, which came after them, allows.
     MessagesDropped {
         /// How many.
         count: usize,

@@ -21,7 +21,8 @@ pub struct Stats {
     pub messages_received: u64,
     /// Application messages handed to the channel.
     pub messages_sent: u64,
-    /// Messages that were given up because no channel opened in time or the call ended.
+    /// Messages that were given up because no channel opened in time, the call ended, or they are
+    /// larger than the peer takes.
     pub messages_dropped: u64,
     /// Messages that were refused at a limit.
     pub messages_refused: u64,

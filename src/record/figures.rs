@@ -213,6 +213,7 @@ impl<'a> Figures<'a> {
                 }
                 let is_gone = matches!(written, Written::Taken | Written::TooLarge(_));
                 if is_gone && self.outbox.pop(*len) {
+                    self.outbox.too_large += u64::from(*written != Written::Taken);
                     self.tell_outbox();
                 }
             }
@@ -277,7 +278,7 @@ impl<'a> Figures<'a> {
             Told::ChannelOpened(_) => self.tell(Figure::ChannelOpened),
             Told::ChannelClosed => self.tell(Figure::ChannelClosed),
             Told::AudioFinished { id, .. } if self.sound.finish(*id) => self.tell_waiting(),
-            Told::MessagesDropped(_) if self.outbox.empty() => self.tell_outbox(),
+            Told::MessagesDropped(count) if self.outbox.dropped(*count) => self.tell_outbox(),
             _ => {}
         }
     }
@@ -367,6 +368,8 @@ impl Sound {
 struct Outbox {
     lengths: VecDeque<u64>,
     bytes: u64,
+    /// Those that went because they are too large for the peer, and were not told of yet.
+    too_large: u64,
 }
 
 impl Outbox {
@@ -392,7 +395,14 @@ impl Outbox {
         is_first
     }
 
-    /// They are given up; whether there were any.
+    /// So many are told as dropped. When it is more than what is too large, all are given up;
+    /// whether there were any.
+    fn dropped(&mut self, count: u64) -> bool {
+        let too_large = self.too_large.min(count);
+        self.too_large -= too_large;
+        count > too_large && self.empty()
+    }
+
     fn empty(&mut self) -> bool {
         self.bytes = 0;
         let were_there = !self.lengths.is_empty();

@@ -13,6 +13,7 @@ use super::state::Input;
 use super::timer::Timer;
 use crate::message::PEER_LEFT;
 use crate::record::Call;
+use crate::transport::ChannelId;
 use crate::{CloseReason, ConnectionState, Event};
 
 /// Why and since when the session ends.
@@ -64,7 +65,11 @@ impl Session {
         }
         let waits = match self.outbox.channel() {
             None => awaits_channel,
-            Some(channel) => !self.outbox.is_empty() || self.transport.buffered_amount(channel) > 0,
+            Some(_) => {
+                let Session { outbox, transport, .. } = self;
+                let unacknowledged = |channel: ChannelId| transport.buffered_amount(channel) > 0;
+                !outbox.is_empty() || outbox.channels().any(unacknowledged)
+            }
         };
         if !waits {
             self.finish(reason, now);

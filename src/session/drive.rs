@@ -78,16 +78,18 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if self.outbox.channel().is_some() && !self.outbox.is_empty() {
+        while self.outbox.channel().is_some() && !self.outbox.is_empty() {
             let flushed = self.outbox.flush(self.transport.as_mut(), self.stats.rtt, now);
             self.stats.messages_sent += flushed.sent;
-            self.stats.messages_refused += flushed.too_large;
+            if flushed.too_large > 0 {
+                self.dropped(flushed.too_large);
+            }
             if flushed.drained {
                 self.events.push(Event::MessagesDrained);
             }
-            if let Some(channel) = flushed.gone {
-                self.on_channel_close(channel, now);
-            }
+            // There may be another channel.
+            let Some(channel) = flushed.gone else { break };
+            self.on_channel_close(channel, now);
         }
         self.finish_when_acknowledged(now);
     }
@@ -148,7 +150,7 @@ impl Session {
             self.events.push(Event::ChannelClosed);
             // A wish for a new offer may have gone with it; the next one counts again.
             self.negotiation.unwant();
-            if self.closing.is_none() {
+            if self.closing.is_none() && self.outbox.channel().is_none() {
                 self.timers.set(Timer::ChannelOpen, now + self.config.channel_timeout);
             }
         }
@@ -160,10 +162,15 @@ impl Session {
         // A wish for a new offer was dropped with the rest; the next one counts again.
         self.negotiation.unwant();
         if count > 0 {
-            self.span.in_scope(|| tracing::warn!(count, "messages dropped that no channel took"));
-            self.stats.messages_dropped += count as u64;
-            self.events.push(Event::MessagesDropped { count });
+            self.dropped(count);
         }
+    }
+
+    /// Messages that were accepted will not be delivered.
+    fn dropped(&mut self, count: usize) {
+        self.span.in_scope(|| tracing::warn!(count, "messages dropped that no channel took"));
+        self.stats.messages_dropped += count as u64;
+        self.events.push(Event::MessagesDropped { count });
     }
 
     fn on_channel_data(&mut self, _: ChannelId, binary: bool, data: Vec<u8>, now: Instant) {

@@ -74,6 +74,9 @@ pub(crate) struct Outbox {
     /// How many of them the protocol itself says.
     own: usize,
     channel: Option<ChannelId>,
+    /// Channels that opened before it and are open still, the newest last. The transport bounds
+    /// them.
+    older: Vec<ChannelId>,
     /// What the peer takes at most, once it has said so.
     len_max: Option<usize>,
     gave_up: bool,
@@ -94,7 +97,7 @@ pub(crate) struct Flushed {
     /// Messages of the application that were handed to the channel.
     pub(crate) sent: u64,
     /// Messages of the application that are larger than the peer takes: dropped.
-    pub(crate) too_large: u64,
+    pub(crate) too_large: usize,
     /// The application was refused before, and there is room again.
     pub(crate) drained: bool,
     /// The transport knows this channel no more.
@@ -104,6 +107,11 @@ pub(crate) struct Flushed {
 impl Outbox {
     pub(crate) fn channel(&self) -> Option<ChannelId> {
         self.channel
+    }
+
+    /// Every channel that is open: what was said over each may still be on its way.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = ChannelId> {
+        self.older.iter().copied().chain(self.channel)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -117,7 +125,7 @@ impl Outbox {
 
     /// The channel that messages go through from now on: the newest that opened.
     pub(crate) fn open(&mut self, channel: ChannelId) {
-        self.channel = Some(channel);
+        self.older.extend(self.channel.replace(channel));
         self.gave_up = false;
     }
 
@@ -126,11 +134,14 @@ impl Outbox {
         self.len_max = Some(len_max);
     }
 
-    /// The channel is gone; messages wait for another one.
+    /// The channel is gone. Messages go through the one that opened before it, or wait for
+    /// another; whether it was the one in use.
     pub(crate) fn close(&mut self, channel: ChannelId) -> bool {
         let ours = self.channel == Some(channel);
         if ours {
-            self.channel = None;
+            self.channel = self.older.pop();
+        } else {
+            self.older.retain(|older| *older != channel);
         }
         ours
     }
@@ -198,10 +209,10 @@ impl Outbox {
                 break;
             }
             let message = &outgoing.message;
-            let counts = u64::from(!outgoing.own);
+            let counts = !outgoing.own;
             match transport.write_channel(channel, message.is_binary(), message.as_bytes(), now) {
-                ChannelWritten::Taken => flushed.sent += counts,
-                ChannelWritten::TooLarge(_) => flushed.too_large += counts,
+                ChannelWritten::Taken => flushed.sent += u64::from(counts),
+                ChannelWritten::TooLarge(_) => flushed.too_large += usize::from(counts),
                 ChannelWritten::Full => {
                     transport.set_buffered_amount_low_threshold(channel, window / 2);
                     break;

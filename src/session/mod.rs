@@ -228,7 +228,7 @@ impl Session {
     /// Nothing of a refused message is kept. `QueueFull` past 50 messages before the channel
     /// opens, and past 1 MiB or 4096 messages after it; then `MessagesDrained` tells of room.
     /// `TooLarge` past 256 KiB or what the peer takes (`a=max-message-size` of its offer; one that
-    /// was queued before the offer came is dropped and counted), `Empty` for none, `NoChannel` when
+    /// was queued before the offer came is dropped and told of), `Empty` for none, `NoChannel` when
     /// the channel did not open within `Config::channel_timeout`, `Closed` at the end.
     pub fn send_message(&mut self, message: Message, now: Instant) -> Result<Delivery, SendError> {
         self.note(now, |recorder| Call::message(&message, recorder));

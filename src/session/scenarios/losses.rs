@@ -83,19 +83,20 @@ fn refused(media: MediaWritten, message: ChannelWritten) -> Rig {
 }
 
 #[test]
-fn messages_that_are_longer_than_the_peer_takes_are_counted_and_leave_their_room() {
+fn messages_that_are_longer_than_the_peer_takes_are_told_and_leave_their_room() {
     let mut rig = refused(MediaWritten::Taken, ChannelWritten::TooLarge(1));
     let before = rig.session.stats();
-    assert_eq!((before.messages_sent, before.messages_refused), (0, 0));
+    assert_eq!((before.messages_sent, before.messages_dropped), (0, 0));
     for count in 1..=3 {
         let taken = rig.session.send_message(Message::text("too long"), rig.now);
         assert_eq!(taken, Ok(Delivery::Sent), "nothing of it waits");
         let stats = rig.session.stats();
-        assert_eq!((stats.messages_sent, stats.messages_refused), (0, count));
+        assert_eq!((stats.messages_sent, stats.messages_dropped), (0, count));
+        assert_eq!(rig.events(), [Event::MessagesDropped { count: 1 }]);
     }
     // What the protocol says itself is no message of the application's.
     rig.session.request_renegotiation(rig.now);
-    assert_eq!(rig.session.stats().messages_refused, 3);
+    assert_eq!(rig.session.stats().messages_dropped, 3);
     assert!(rig.session.outbox.is_empty());
 }
 
