@@ -191,6 +191,22 @@ impl Outbox {
         }
     }
 
+    /// Takes back what the protocol itself was about to say, because it says nothing new any more.
+    pub(crate) fn take_back(&mut self, text: &'static str) {
+        if self.own == 0 {
+            return;
+        }
+        let Outbox { queue, bytes, own, .. } = self;
+        queue.retain(|outgoing| {
+            let is_it = outgoing.own && outgoing.message.as_bytes() == text.as_bytes();
+            if is_it {
+                *bytes -= text.len();
+                *own -= 1;
+            }
+            !is_it
+        });
+    }
+
     /// Hands over what the write window has room for.
     pub(crate) fn flush(
         &mut self,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::state::Input;
 use super::{Session, credentials};
+use crate::message::RENEGOTIATE;
 use crate::record::{Call, of_candidate, of_offer};
 use crate::{
     Answer, CandidateError, ConnectionState, LocalCandidate, NegotiateError, Offer, RemoteCandidate,
@@ -87,6 +88,8 @@ impl Session {
             }
         };
         self.negotiation.accepted(offer);
+        // A wish that was not said yet has been fulfilled.
+        self.outbox.take_back(RENEGOTIATE);
         self.outbox.limit(negotiated.message_max);
         self.apply_lines(offer, &negotiated.lines, now);
         self.input(Input::OfferAccepted, now);
