@@ -21,6 +21,7 @@
 //! | none, null, empty, unknown or of a call that ended | any | a new call, a new `pc_id` |
 //! | of a call | no | a re-offer: the same session, the same `pc_id` |
 //! | of a call | yes | a new session and `pc_id`; the old one is closed as replaced |
+//! | of a call that was replaced by one that never connected | yes | the same for that one: its answer was lost |
 //!
 //! In [`Mode::Single`] the first line holds only while there is no call; beside one it is 400 with
 //! the original's text.
@@ -366,7 +367,9 @@ impl Signaling {
     /// Whether a call or a session of `/start` has this name: see [`named_call`].
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
-        self.session_of(name).is_some() || self.starts.has(name)
+        let names = &self.names;
+        let is_call = names.session_of(name).or_else(|| names.successor_of(name)).is_some();
+        is_call || self.starts.has(name)
     }
 
     /// How many sessions of `/start` wait for their offer: calls that are likely to come here.
@@ -614,8 +617,15 @@ impl Signaling {
 
     /// The session that an offer is about, if it is still there.
     fn named(&self, endpoint: &mut Endpoint, body: &OfferBody) -> Option<SessionId> {
-        let id = self.names.session_of(body.pc_id.as_deref()?)?;
-        endpoint.session(id).map(|session| session.id())
+        let name = body.pc_id.as_deref()?;
+        if let Some(id) = self.names.session_of(name) {
+            return endpoint.session(id).map(|session| session.id());
+        }
+        // Who asks again by the name before a restart never got the answer to that: what it wants
+        // is the place of the call that nobody has ever reached.
+        let id = self.names.successor_of(name).filter(|_| body.restart_pc)?;
+        let session = endpoint.session(id)?;
+        (session.state() == ConnectionState::Connecting).then(|| session.id())
     }
 
     fn reoffer(
@@ -657,6 +667,9 @@ impl Signaling {
         self.sweep(endpoint);
         let (_, shard) = endpoint.place();
         let pc_id = self.names.give(id, shard);
+        if let Some(name) = body.pc_id.filter(|_| replaces.is_some()) {
+            self.names.succeed(name, id);
+        }
         let said = |data: &Value| !body::says_nothing(data) || kept.is_none();
         let request_data = body.request_data.filter(said).or(kept);
         self.calls.push_back(Call { id, pc_id: pc_id.clone(), request_data, session_id, replaces });

@@ -55,11 +55,21 @@ pub(super) struct Names {
     given: u64,
     sessions: BTreeMap<String, SessionId>,
     names: BTreeMap<SessionId, String>,
+    /// What a call that took another's place was asked for by: the other's name, both ways.
+    successors: BTreeMap<String, SessionId>,
+    former: BTreeMap<SessionId, String>,
 }
 
 impl Names {
     pub(super) fn new(entropy: Entropy) -> Names {
-        Names { entropy, given: 0, sessions: BTreeMap::new(), names: BTreeMap::new() }
+        Names {
+            entropy,
+            given: 0,
+            sessions: BTreeMap::new(),
+            names: BTreeMap::new(),
+            successors: BTreeMap::new(),
+            former: BTreeMap::new(),
+        }
     }
 
     /// A new name for a session of the shard: `SmallWebRTCConnection#<count>-<32 hex>`, whose
@@ -109,6 +119,22 @@ impl Names {
         if let Some(name) = self.names.remove(&id) {
             self.sessions.remove(&name);
         }
+        if let Some(name) = self.former.remove(&id) {
+            self.successors.remove(&name);
+        }
+    }
+
+    /// Remembers by what name a call was asked for that took another's place, as long as it lives.
+    pub(super) fn succeed(&mut self, name: String, id: SessionId) {
+        if let Some(before) = self.successors.insert(name.clone(), id) {
+            self.former.remove(&before);
+        }
+        self.former.insert(id, name);
+    }
+
+    /// The call that took the place of the one with this name.
+    pub(super) fn successor_of(&self, name: &str) -> Option<SessionId> {
+        self.successors.get(name).copied()
     }
 
     pub(super) fn session_of(&self, name: &str) -> Option<SessionId> {
@@ -230,5 +256,21 @@ mod tests {
         names.free(id);
         assert_eq!((names.session_of(&name), names.name_of(id), names.len()), (None, None, 0));
         assert!(names.sessions.is_empty());
+    }
+
+    #[test]
+    fn the_name_before_leads_to_the_newest_that_was_asked_for_by_it_while_that_lives() {
+        let mut names = names();
+        let [one, two] = [3, 4].map(|slot| SessionId { slot, generation: 0 });
+        for id in [one, two] {
+            names.give(id, 0);
+            names.succeed("before".to_owned(), id);
+            assert_eq!(names.successor_of("before"), Some(id));
+        }
+        names.free(one);
+        assert_eq!(names.successor_of("before"), Some(two));
+        assert_eq!(names.session_of("before"), None);
+        names.free(two);
+        assert!(names.successors.is_empty() && names.former.is_empty());
     }
 }
