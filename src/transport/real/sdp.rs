@@ -4,6 +4,7 @@
 //! changes from run to run, or writes what RFC 8829 does not, the text is put right here, line by
 //! line. Nothing here understands codecs.
 
+use super::negotiate::CHANNEL_BYTES_MAX;
 use super::snap;
 use crate::offer::{Direction, LineKind};
 use crate::{NegotiateError, Offer, RemoteCandidate, UdpCandidate};
@@ -14,6 +15,8 @@ pub(super) const REMOTE_CANDIDATES_MAX: usize = 64;
 
 /// What the peer's largest message is when it does not say (RFC 8841 section 6.1).
 const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
+
+const MESSAGE_SIZE: &str = "a=max-message-size:";
 
 const TRANSPORT_CC: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
@@ -70,6 +73,8 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 /// - A missing direction is `sendrecv` (RFC 8866 section 6.7), a missing group of one section that
 ///   section: the engine wants both to be written, small devices leave them out.
 /// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
+/// - The peer's largest message is never less than ours: the engine reads it in the first offer that
+///   has a channel and in no other. [`message_max`] is what counts.
 pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
     let (session, media) = sections(offer.sdp());
     let kept = |mid: &&str| {
@@ -115,7 +120,9 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
             push(text, line);
         }
     }
-    if kind != LineKind::Application && !section.iter().any(|line| words.contains(line)) {
+    if kind == LineKind::Application {
+        push(text, &format!("{MESSAGE_SIZE}{CHANNEL_BYTES_MAX}"));
+    } else if !section.iter().any(|line| words.contains(line)) {
         push(text, words[direction as usize]);
     }
 }
@@ -164,7 +171,7 @@ fn is_about(line: &str, formats: &[&str]) -> bool {
 }
 
 fn is_left_out(line: &str) -> bool {
-    is_candidate(line) || snap::value(line).is_some()
+    is_candidate(line) || snap::value(line).is_some() || line.starts_with(MESSAGE_SIZE)
 }
 
 fn is_candidate(line: &str) -> bool {
@@ -186,7 +193,7 @@ pub(super) fn candidates(offer: &Offer) -> Vec<UdpCandidate> {
 
 /// The largest message that the peer takes, in bytes; `usize::MAX` for no limit.
 pub(super) fn message_max(offer: &Offer) -> usize {
-    let mut sizes = offer.sdp().lines().filter_map(|line| line.strip_prefix("a=max-message-size:"));
+    let mut sizes = offer.sdp().lines().filter_map(|line| line.strip_prefix(MESSAGE_SIZE));
     match sizes.next().map(|size| size.trim().parse::<usize>()) {
         Some(Ok(0)) => usize::MAX,
         Some(Ok(size)) => size,

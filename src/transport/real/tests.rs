@@ -2,6 +2,7 @@
 
 mod channel;
 mod hostile;
+mod later;
 mod media;
 mod negotiation;
 mod pair;

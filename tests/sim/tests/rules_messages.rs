@@ -320,3 +320,32 @@ fn signalling_is_read_in_either_encoding_and_what_only_looks_like_it_is_the_appl
     pair.drive_for(seconds(1));
     assert_eq!(pair.messages(), others.map(Message::text).iter().collect::<Vec<_>>());
 }
+
+/// What the page takes may change with each offer; the engine reads it once.
+#[test]
+fn a_later_offer_that_allows_more_lets_larger_messages_through() {
+    let mut pair = Pair::new(Setup::new(Kind::Real, 1));
+    let now = pair.now();
+    let offer = pair.browser.offer(now);
+    let small: String = offer
+        .lines()
+        .filter(|line| !line.starts_with("a=max-message-size"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let answer = pair.session.accept_offer(&Offer::parse(&small).unwrap(), now).unwrap();
+    pair.browser.accept_answer(answer.sdp(), now);
+    pair.drive_until(seconds(5), "the channel is open", |pair| pair.browser.is_open());
+    pair.drive_for(seconds(1));
+    let refused = pair.send_message(message(true, content(0, 100_000)));
+    assert_eq!(refused, Err(SendError::TooLarge { len: 100_000, limit: 65_536 }));
+    let now = pair.now();
+    let allowing = format!("{small}a=max-message-size:262144\r\n");
+    let _ = pair.session.accept_offer(&Offer::parse(&allowing).unwrap(), now).unwrap();
+    pair.flush();
+    let data = content(0, LARGEST);
+    assert!(pair.send_message(message(true, data.clone())).is_ok());
+    pair.say("[1]");
+    pair.drive_for(seconds(5));
+    assert!(!pair.events().any(|event| *event == Event::ChannelClosed));
+    assert!(heard(&pair) == [(true, data), (false, b"[1]".to_vec())]);
+}
