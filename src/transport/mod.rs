@@ -196,7 +196,7 @@ pub(crate) enum MediaWritten {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelWritten {
     Taken,
-    /// Later: `BufferedAmountLow` tells when.
+    /// Later: when transmits were polled, or `BufferedAmountLow` tells.
     Full,
     /// The peer takes at most so many bytes.
     TooLarge(usize),
@@ -218,6 +218,7 @@ pub(crate) enum TransportEvent {
     ChannelOpen(ChannelId, String),
     ChannelData(ChannelId, bool, Vec<u8>),
     ChannelClose(ChannelId),
+    /// The peer has acknowledged so much of what was written to a channel.
     BufferedAmountLow(ChannelId),
     Stats(TransportStats),
     /// The peer closed the DTLS connection.

@@ -522,7 +522,6 @@ impl Transport for Real {
             return ChannelWritten::TooLarge(self.message_max);
         }
         if self.out.is_full() {
-            self.out.wait_for_room(channel);
             return ChannelWritten::Full;
         }
         let written = self.run(now, |rtc| Some(rtc.channel(engine_channel)?.write(binary, data)));

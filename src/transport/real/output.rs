@@ -16,10 +16,6 @@ use crate::transport::{
 };
 use crate::{Codec, MediaKind, Transmit, TransportId};
 
-/// Messages that were refused at the limit are told to try again when the queue has fallen to
-/// this: room for a burst, so that they do not alternate with it packet by packet.
-const TRANSMIT_BYTES_LOW: usize = TRANSMIT_BYTES_MAX / 2;
-
 /// Events that wait to be polled. The session polls them after every call, and one datagram
 /// brings a handful; 4096 small messages fit the engine's whole receive window.
 pub(super) const EVENTS_MAX: usize = 4096;
@@ -92,8 +88,6 @@ pub(super) struct Output {
     channels_opened: u32,
     /// Channels that are to be closed, because there are too many.
     pub(super) surplus: Vec<EngineChannel>,
-    /// Channels that were refused a message at the transmit limit.
-    waiting: Vec<ChannelId>,
     /// Channels that were refused a message because the engine's buffer, which all share, was
     /// full.
     crowded: Vec<ChannelId>,
@@ -376,13 +370,6 @@ impl Output {
         }
     }
 
-    /// Remembers to say when a message may be tried again.
-    pub(super) fn wait_for_room(&mut self, channel: ChannelId) {
-        if !self.waiting.contains(&channel) {
-            self.waiting.push(channel);
-        }
-    }
-
     /// Remembers to say so when any channel's messages have left the engine.
     pub(super) fn wait_for_engine(&mut self, channel: ChannelId) {
         if !self.crowded.contains(&channel) {
@@ -393,11 +380,6 @@ impl Output {
     pub(super) fn pop_transmit(&mut self) -> Option<Transmit> {
         let transmit = self.transmits.pop_front()?;
         self.transmit_bytes -= transmit.payload.len();
-        if !self.waiting.is_empty() && self.transmit_bytes <= TRANSMIT_BYTES_LOW {
-            for channel in std::mem::take(&mut self.waiting) {
-                self.push(TransportEvent::BufferedAmountLow(channel));
-            }
-        }
         Some(transmit)
     }
 

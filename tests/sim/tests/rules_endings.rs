@@ -12,7 +12,7 @@ extern crate smallrtc_sim_twice;
 
 use std::time::Duration;
 
-use smallrtc::{CloseReason, ConnectionState, Event, Message};
+use smallrtc::{CloseReason, Codec, ConnectionState, EncodedFrame, Event, Message, TrackId};
 use smallrtc_sim::{Kind, Pair, Setup};
 
 const PEER_LEFT: &str = r#"{"type":"signalling","message":{"type":"peerLeft"}}"#;
@@ -196,5 +196,34 @@ fn a_goodbye_behind_as_many_messages_as_may_wait_is_told_after_all_of_them() {
         let (_, reason) = assert_over(&mut pair, &count.to_string());
         assert_eq!(reason, expected);
         assert_eq!(pair.messages().len(), 1024);
+    }
+}
+
+/// Room in the queue of datagrams is made by this side alone: it says nothing of the peer.
+#[test]
+fn a_bot_that_goes_on_talking_notices_a_page_that_is_gone_as_soon_as_any_other() {
+    for kind in Kind::ALL {
+        let setup = Setup::new(kind, 1).browser(|browser| browser.camera = true);
+        let mut pair = Pair::new(setup);
+        connect(&mut pair);
+        let last = pair.last_sign_of_life();
+        for number in 0..60 {
+            let mut keyframe = vec![0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00];
+            keyframe.resize(400_000, 7);
+            let frame = EncodedFrame::new(
+                Codec::Vp8,
+                Duration::from_millis(number * 500),
+                true,
+                keyframe.into(),
+            );
+            let now = pair.now();
+            let _ = pair.session.send_encoded(TrackId(1), frame, now);
+            let _ = pair.send_message(Message::text("[1]"));
+            pair.drive_for(Duration::from_millis(500));
+        }
+        let (at, reason) = assert_over(&mut pair, "it talks");
+        assert_eq!(reason, CloseReason::Lost, "{kind:?}");
+        let gone = pair.entered(ConnectionState::Disconnected).unwrap();
+        assert_eq!((gone - last, at - last), (seconds(5), seconds(20)), "{kind:?}");
     }
 }

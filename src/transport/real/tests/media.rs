@@ -152,19 +152,13 @@ fn media_is_dropped_and_messages_wait_at_the_transmit_limit_and_not_one_before()
         ChannelWritten::Full
     );
     let mut last = 0;
-    let mut low = None;
     while let Some(transmit) = pair.bot.poll_transmit() {
         last = transmit.payload.len();
         bytes += last;
-        while let Some(event) = pair.bot.poll_event() {
-            if event == TransportEvent::BufferedAmountLow(ChannelId(0)) {
-                low.get_or_insert(bytes);
-            }
-        }
+        // Only what the peer acknowledges is told as room: it is a sign of life.
+        assert_eq!(pair.bot.poll_event(), None);
     }
     assert!(bytes >= TRANSMIT_BYTES_MAX && bytes - last < TRANSMIT_BYTES_MAX, "{bytes}");
-    let low = low.expect("the channel is told that there is room");
-    assert!(bytes - low <= TRANSMIT_BYTES_MAX / 2, "{low} of {bytes}");
     assert_eq!(
         pair.bot.write_channel(ChannelId(0), false, b"now", pair.now),
         ChannelWritten::Taken
