@@ -18,6 +18,12 @@ const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
 
 const MESSAGE_SIZE: &str = "a=max-message-size:";
 
+/// What sound and pictures go by.
+const PROFILE: &str = "UDP/TLS/RTP/SAVPF";
+
+/// Other words for it.
+const PROFILES: [&str; 3] = ["UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"];
+
 const TRANSPORT_CC: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
@@ -73,6 +79,8 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 /// - A missing direction is `sendrecv` (RFC 8866 section 6.7), a missing group of one section that
 ///   section: the engine wants both to be written, small devices leave them out.
 /// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
+/// - A profile is `UDP/TLS/RTP/SAVPF`, the only one that the engine reads. Small devices write
+///   others, and mean the same (RFC 8829 section 5.1.2 has the list).
 /// - The peer's largest message is never less than ours: the engine reads it in the first offer that
 ///   has a channel and in no other. [`message_max`] is what counts.
 pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
@@ -113,9 +121,8 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
         let congestion = line.starts_with("a=extmap:") && line.contains(TRANSPORT_CC)
             || line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc");
         let for_video_only = kind == LineKind::Audio && congestion;
-        if index == 0 && !formats.is_empty() {
-            let words: Vec<&str> = line.split_ascii_whitespace().take(3).collect();
-            push(text, &format!("{} {}", words.join(" "), formats.join(" ")));
+        if index == 0 {
+            push(text, &line_for_engine(line, &formats));
         } else if !is_left_out(line) && !for_video_only && is_about(line, &formats) {
             push(text, line);
         }
@@ -125,6 +132,20 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
     } else if !section.iter().any(|line| words.contains(line)) {
         push(text, words[direction as usize]);
     }
+}
+
+/// An m-line with these formats, or with its own when there are none.
+fn line_for_engine(line: &str, formats: &[&str]) -> String {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [kind, port, profile, offered @ ..] = &words[..] else { return line.to_owned() };
+    let profile = if PROFILES.contains(profile) { PROFILE } else { profile };
+    let formats = if formats.is_empty() { offered } else { formats };
+    format!("{kind} {port} {profile} {}", formats.join(" "))
+}
+
+/// The profile of an m-line.
+fn profile(line: &str) -> Option<&str> {
+    line.split_ascii_whitespace().nth(2)
 }
 
 /// The payload types of the section that stand for a codec of ours or for its repair stream (RFC
@@ -221,6 +242,7 @@ pub(super) struct Ours<'a> {
 /// - All candidates stand once, in the first line that is not refused, which is the one whose
 ///   transport the bundle uses (RFC 9143 section 7.3); nothing is trickled to the peer, so
 ///   `end-of-candidates` closes them.
+/// - A profile is the one that was offered (RFC 3264 section 6).
 /// - Lines that the engine was not shown are refused in their place: an answer has as many as the
 ///   offer (RFC 8829 section 5.3.1).
 pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
@@ -241,7 +263,7 @@ pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
         let answered = if line.kind == LineKind::Other { None } else { engine_sections.next() };
         match answered {
             Some(section) if !ours.rejected[index] => {
-                section_answer(&mut text, section, ours);
+                section_answer(&mut text, section, offered, ours);
                 if std::mem::take(&mut candidates_due) {
                     push_candidates(&mut text, ours);
                 }
@@ -258,9 +280,12 @@ fn group(offer: &Offer, rejected: &[bool]) -> String {
     format!("a=group:BUNDLE {}", mids.join(" "))
 }
 
-fn section_answer(text: &mut String, section: &[&str], ours: &Ours<'_>) {
+fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Ours<'_>) {
     for line in section {
-        if line.starts_with("a=ice-ufrag:") {
+        let other = profile(offered).filter(|profile| PROFILES.contains(profile));
+        if let Some(other) = other.filter(|_| line.starts_with("m=")) {
+            push(text, &line.replacen(PROFILE, other, 1));
+        } else if line.starts_with("a=ice-ufrag:") {
             push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
         } else if line.starts_with("a=ice-pwd:") {
             push(text, &format!("a=ice-pwd:{}", ours.pwd));

@@ -24,7 +24,7 @@ mod suite;
 /// What each program leaves with one seed: traces that are compared between processes, at the
 /// least, and such as need not be the same there, at the most. Fewer of those and more of these
 /// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
-const PROGRAMS: [(&str, usize, usize); 24] = [
+const PROGRAMS: [(&str, usize, usize); 28] = [
     ("clients", 42, 9),
     ("connect", 24, 0),
     ("determinism", 121, 20),
@@ -44,6 +44,10 @@ const PROGRAMS: [(&str, usize, usize); 24] = [
     ("properties", 445, 10),
     ("replay", 10, 0),
     ("restart", 15, 0),
+    ("rules_endings", 363, 1),
+    ("rules_messages", 13, 0),
+    ("rules_negotiation", 89, 0),
+    ("rules_restart", 0, 0),
     ("snap", 30, 0),
     ("sound", 20, 0),
     ("start", 8, 0),

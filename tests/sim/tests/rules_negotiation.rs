@@ -283,3 +283,75 @@ fn microphone_and_camera_are_never_answered_recvonly_before_anything_is_sent() {
         assert_eq!(directions, ["sendrecv", "sendrecv", answered], "{offered}");
     }
 }
+
+/// What pipecat-esp32 offers, over libpeer (`sdp.c`, `peer_connection.c`): credentials, certificate
+/// and role before the first line, the profile without feedback, names that are words, and its
+/// addresses behind the last line.
+const DEVICE: &str = "v=0\r\no=- 1495799811084970 1495799811084970 IN IP4 0.0.0.0\r\ns=-\r\n\
+    t=0 0\r\na=msid-semantic: iot\r\na=group:BUNDLE audio datachannel\r\n\
+    a=ice-ufrag:QzLm\r\na=ice-pwd:HsVbTnQeRkWpXyCdFgJaMuZo\r\n\
+    a=fingerprint:sha-256 \
+    00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\
+    \r\na=setup:passive\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVP 111\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=ssrc:6 cname:webrtc-opus\r\na=sendrecv\r\na=mid:audio\r\na=rtcp-mux\r\n\
+    m=application 50712 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
+    a=mid:datachannel\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n\
+    a=candidate:1 1 UDP 2122317823 198.51.100.9 40001 typ host\r\n";
+
+/// The stream of the first line.
+fn first_ssrc(sdp: &str) -> Option<&str> {
+    let ssrc = sdp.lines().find_map(|line| line.strip_prefix("a=ssrc:"));
+    Some(ssrc.expect("a line that sends names its stream").split(' ').next().expect("a number"))
+}
+
+#[test]
+fn the_offer_of_an_esp32_is_answered_as_its_small_reader_needs_it() {
+    let mut pair = Pair::new(Setup::new(Kind::Real, 1));
+    let now = pair.now();
+    let answer = pair.session.accept_offer(&Offer::parse(DEVICE).unwrap(), now).unwrap();
+    let sdp = answer.sdp();
+    let lines = |prefix: &str| -> Vec<&str> {
+        sdp.lines().filter_map(|line| line.strip_prefix(prefix)).collect()
+    };
+    let media = lines("m=");
+    assert!(media[0].starts_with("audio ") && media[0].ends_with(" UDP/TLS/RTP/SAVP 111"), "{sdp}");
+    assert!(media[1].starts_with("application "), "{sdp}");
+    assert_eq!(lines("a=mid:"), ["audio", "datachannel"]);
+    assert_eq!(lines("a=group:"), ["BUNDLE audio datachannel"]);
+    assert!(lines("a=setup:").iter().all(|role| *role == "active"), "{sdp}");
+    assert!(sdp.contains("\r\na=sendrecv\r\n"), "{sdp}");
+    assert_eq!(lines("a=candidate:").len(), 1, "once");
+    // What it hears is of the stream that the answer names, and of no other.
+    assert!(lines("a=ssrc:").iter().all(|ssrc| ssrc.split(' ').next() == first_ssrc(sdp)), "{sdp}");
+    // It copies each line into 256 bytes, the whole answer into 4096.
+    assert!(sdp.lines().all(|line| line.len() < 256) && sdp.len() < 3_000, "{}", sdp.len());
+}
+
+#[test]
+fn a_call_whose_lines_have_the_profile_of_small_devices_connects_and_goes_on() {
+    for profile in ["UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"] {
+        let setup = Setup::new(Kind::Real, 1).browser(|browser| browser.camera = true);
+        let mut pair = Pair::new(setup);
+        for turn in 0..2 {
+            let now = pair.now();
+            let offer = pair.browser.offer(now);
+            let other = offer.replace("UDP/TLS/RTP/SAVPF", profile);
+            assert_ne!(offer, other);
+            let answer = pair.session.accept_offer(&Offer::parse(&other).unwrap(), now).unwrap();
+            pair.flush();
+            let words = |line: &str| line.split(' ').nth(2).map(str::to_owned);
+            let profiles: Vec<_> = answer
+                .sdp()
+                .lines()
+                .filter(|line| line.starts_with("m="))
+                .filter_map(words)
+                .collect();
+            assert_eq!(profiles, [profile, profile, "UDP/DTLS/SCTP"]);
+            let answer = answer.sdp().replace(&format!(" {profile} "), " UDP/TLS/RTP/SAVPF ");
+            pair.browser.accept_answer(&answer, now);
+            pair.drive_until(seconds(5), "the channel is open", |pair| pair.browser.is_open());
+            assert_untouched(&mut pair, &format!("{profile}, offer {turn}"));
+        }
+    }
+}
