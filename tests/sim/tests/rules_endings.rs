@@ -37,9 +37,9 @@ struct Stand {
 fn stands() -> Vec<Stand> {
     let stand = |name, is_connected, reach: fn(&mut Pair)| Stand { name, reach, is_connected };
     vec![
-        stand("answered", false, |pair| pair.negotiate().unwrap()),
+        stand("answered", false, answer),
         stand("checking", false, |pair| {
-            pair.negotiate().unwrap();
+            answer(pair);
             pair.drive_for(Duration::from_millis(15));
         }),
         stand("connected", true, connect),
@@ -51,11 +51,11 @@ fn stands() -> Vec<Stand> {
         }),
         stand("an offer was answered", true, |pair| {
             connect(pair);
-            pair.negotiate().unwrap();
+            answer(pair);
         }),
         stand("a restart has found its path", true, |pair| {
             connect(pair);
-            pair.restart_from_port(41_000).unwrap();
+            pair.restart_from_port(41_000).expect("a restart is answered");
             pair.drive_for(Duration::from_millis(500));
         }),
         stand("disconnected and heard again", true, |pair| {
@@ -68,6 +68,10 @@ fn stands() -> Vec<Stand> {
             while pair.send_message(Message::text("x".repeat(50_000))).is_ok() {}
         }),
     ]
+}
+
+fn answer(pair: &mut Pair) {
+    pair.negotiate().expect("a page's offer is answered");
 }
 
 fn connect(pair: &mut Pair) {

@@ -108,14 +108,14 @@ fn dark_while_large_messages_are_on_their_way(moves: bool) {
         let mut expected = Vec::new();
         let mut say = |pair: &mut Pair, number: usize, len: usize| {
             let data = content(number, len);
-            assert!(pair.send_message(message(number % 2 == 0, data.clone())).is_ok());
+            assert!(pair.send_message(message(number.is_multiple_of(2), data.clone())).is_ok());
             let now = pair.now();
-            let taken = match number % 2 == 0 {
+            let taken = match number.is_multiple_of(2) {
                 true => pair.browser.send_binary(&data, now),
-                false => pair.browser.send_text(std::str::from_utf8(&data).unwrap(), now),
+                false => pair.browser.send_text(std::str::from_utf8(&data).expect("letters"), now),
             };
             assert!(taken, "{number}");
-            expected.push((number % 2 == 0, data));
+            expected.push((number.is_multiple_of(2), data));
         };
         say(&mut pair, 0, LARGEST);
         say(&mut pair, 1, 1_000);
@@ -127,7 +127,7 @@ fn dark_while_large_messages_are_on_their_way(moves: bool) {
         say(&mut pair, 2, 100_000);
         pair.drive_for(Duration::from_millis(2_500));
         if moves {
-            pair.restart_from_port(41_000).unwrap();
+            pair.restart_from_port(41_000).expect("a restart is answered");
         }
         pair.up.set_down(false);
         pair.down.set_down(false);
@@ -191,8 +191,9 @@ impl Wire {
         let config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
         let mut session = Session::new(config.shared(), Seed::from_number(1), now);
         let local = LocalCandidate::host(TransportId(0), bot_address());
-        session.add_local_candidate(local, now).unwrap();
-        let answer = session.accept_offer(&Offer::parse(SDP).unwrap(), now).unwrap();
+        session.add_local_candidate(local, now).expect("there is room for one");
+        let offer = Offer::parse(SDP).expect("a whole offer");
+        let answer = session.accept_offer(&offer, now).expect("it can be answered");
         session.start(now);
         let value = |name| {
             let line = answer.sdp().lines().find_map(|line| line.strip_prefix(name));
@@ -207,7 +208,7 @@ impl Wire {
     }
 
     fn send(&mut self, payload: Vec<u8>) {
-        let there = "198.51.100.7:50000".parse().unwrap();
+        let there = "198.51.100.7:50000".parse().expect("an address");
         let datagram = Datagram::udp(TransportId(0), there, bot_address(), payload.into());
         self.session.handle_datagram(datagram, self.now);
     }

@@ -38,7 +38,7 @@ impl Desk {
         let request = Request::new(method, "/api/offer", body.as_bytes());
         let reply = self.signaling.handle(&mut self.endpoint, request, self.now);
         let Reply::Now(response) = reply else { panic!("the endpoint has its candidates") };
-        (response.status, serde_json::from_str(&response.body).unwrap())
+        (response.status, serde_json::from_str(&response.body).expect("JSON"))
     }
 
     /// Posts a page's offer. The answer is not given to it: it may be lost.
@@ -47,7 +47,7 @@ impl Desk {
         let body = json!({ "sdp": sdp, "type": "offer", "pc_id": pc_id, "restart_pc": restarts });
         let (status, answer) = self.ask("POST", &body);
         if let Some(call) = self.signaling.poll_call() {
-            self.endpoint.session(call.id).unwrap().start(self.now);
+            self.endpoint.session(call.id).expect("it has just begun").start(self.now);
         }
         (status, answer)
     }
@@ -56,10 +56,10 @@ impl Desk {
     fn connected(&mut self, page: &mut Browser) -> (String, SessionId) {
         let (status, answer) = self.post(page, None, false);
         assert_eq!(status, 200, "{answer}");
-        page.accept_answer(answer["sdp"].as_str().unwrap(), self.now);
+        page.accept_answer(answer["sdp"].as_str().expect("SDP"), self.now);
         self.pass(&mut [page], 1_000);
-        let name = answer["pc_id"].as_str().unwrap().to_owned();
-        let id = self.signaling.session_of(&name).unwrap();
+        let name = answer["pc_id"].as_str().expect("a name").to_owned();
+        let id = self.signaling.session_of(&name).expect("it has just begun");
         assert_eq!(self.state(id), Some(ConnectionState::Connected));
         (name, id)
     }
@@ -115,7 +115,7 @@ impl Desk {
 
 fn page(kind: Kind, number: u64) -> Browser {
     let mut config = BrowserConfig::new(kind, number);
-    config.address.set_port(40_000 + u16::try_from(number).unwrap());
+    config.address.set_port(40_000 + u16::try_from(number).expect("a small number"));
     Browser::new(config, start())
 }
 
