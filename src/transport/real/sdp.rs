@@ -81,8 +81,8 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 /// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
 /// - A profile is `UDP/TLS/RTP/SAVPF`, the only one that the engine reads. Small devices write
 ///   others, and mean the same (RFC 8829 section 5.1.2 has the list).
-/// - The peer's largest message is never less than ours: the engine reads it in the first offer that
-///   has a channel and in no other. [`message_max`] is what counts.
+/// - The peer's largest message is never less than ours: the engine reads it in the first offer
+///   that has a channel, and in no other. [`message_max`] is what counts.
 pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
     let (session, media) = sections(offer.sdp());
     let kept = |mid: &&str| {

@@ -24,7 +24,7 @@ mod suite;
 /// What each program leaves with one seed: traces that are compared between processes, at the
 /// least, and such as need not be the same there, at the most. Fewer of those and more of these
 /// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
-const PROGRAMS: [(&str, usize, usize); 28] = [
+const PROGRAMS: [(&str, usize, usize); 29] = [
     ("clients", 42, 9),
     ("connect", 24, 0),
     ("determinism", 121, 20),
@@ -48,6 +48,7 @@ const PROGRAMS: [(&str, usize, usize); 28] = [
     ("rules_messages", 13, 0),
     ("rules_negotiation", 89, 0),
     ("rules_restart", 0, 0),
+    ("rules_tracks", 8, 0),
     ("snap", 30, 0),
     ("sound", 20, 0),
     ("start", 8, 0),
