@@ -46,7 +46,7 @@ const PROGRAMS: [(&str, usize, usize); 29] = [
     ("restart", 15, 0),
     ("rules_endings", 363, 1),
     ("rules_messages", 13, 0),
-    ("rules_negotiation", 89, 0),
+    ("rules_negotiation", 93, 0),
     ("rules_restart", 0, 0),
     ("rules_tracks", 8, 0),
     ("snap", 30, 0),
