@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ConfigError;
 use crate::record::Recording;
 use crate::transport::Certificate;
+use crate::{ConfigError, Ufrag};
 
 /// No wait is longer: a session ends within a bounded time whatever is configured, and a deadline
 /// stays far from the end of `Instant`. A day: longer than any call waits for anything.
@@ -34,6 +34,7 @@ pub struct Config {
     pub(crate) linger: Duration,
     pub(crate) mtu: usize,
     pub(crate) max_sessions: usize,
+    pub(crate) max_half_open: usize,
     pub(crate) node: u16,
     pub(crate) shard: u16,
     pub(crate) audio_in: AudioIn,
@@ -151,6 +152,7 @@ impl Config {
             linger: Duration::from_secs(2),
             mtu: 1150,
             max_sessions: 1024,
+            max_half_open: 256,
             node: 0,
             shard: 0,
             audio_in: AudioIn { rate: 16_000, channels: 1, decode: cfg!(feature = "opus") },
@@ -241,6 +243,21 @@ impl Config {
     pub fn max_sessions(mut self, sessions: usize) -> Config {
         self.max_sessions = sessions;
         self
+    }
+
+    /// How many of an endpoint's sessions may be half-open: answered, and never connected yet. One
+    /// more is refused, whatever [`Config::max_sessions`] has room for. 256: as many callers as come
+    /// within the 10 s that a slow connect takes when 25 come in a second; each of them holds memory
+    /// and timers that it has not paid for with a handshake.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for 0, with which nobody could ever call, and from 16777216 on,
+    /// which is more sessions than a ufrag can name.
+    pub fn max_half_open(mut self, sessions: usize) -> Result<Config, ConfigError> {
+        let most = u64::from(Ufrag::SLOTS - 1);
+        range("max_half_open", sessions as u64, 1..=most, "1 to 16777215 sessions")?;
+        self.max_half_open = sessions;
+        Ok(self)
     }
 
     /// Where this endpoint stands among others; it is written into every ufrag. 0, 0 by default.
@@ -544,6 +561,13 @@ mod tests {
         assert_eq!([576, 1500].map(|bytes| mtu(bytes).unwrap().mtu), [576, 1500]);
         assert_eq!(refused(mtu(575)), "mtu: 575 (expected 576 to 1500 bytes)");
         assert_eq!(refused(mtu(1501)), "mtu: 1501 (expected 576 to 1500 bytes)");
+        let half_open = |sessions| Config::new().max_half_open(sessions);
+        let taken = [1, 16_777_215].map(|most| half_open(most).unwrap().max_half_open);
+        assert_eq!((taken, Config::new().max_half_open), ([1, 16_777_215], 256));
+        for sessions in [0, 16_777_216] {
+            let told = format!("max_half_open: {sessions} (expected 1 to 16777215 sessions)");
+            assert_eq!(refused(half_open(sessions)), told);
+        }
         let bitrate = |bits| Config::new().audio_bitrate(bits);
         let taken = [6_000, 510_000].map(|bits| bitrate(bits).unwrap().audio_out.bitrate);
         assert_eq!(taken, [6_000, 510_000]);

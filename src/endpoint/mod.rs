@@ -26,7 +26,7 @@
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
 //! | sessions | `Config::max_sessions` | refused as `Full`, counted |
-//! | sessions never connected | [`Endpoint::HALF_OPEN_MAX`] | refused as `Full`, counted |
+//! | sessions never connected | `Config::max_half_open` | refused as `Full`, counted |
 //! | addresses of a session | 16 | the stalest goes or the newest is refused; both counted |
 //! | local candidates | [`Endpoint::LOCAL_CANDIDATES_MAX`] | ignored, counted |
 //! | deadlines, turns | one for each session | none is needed |
@@ -156,11 +156,6 @@ enum Miss {
 }
 
 impl Endpoint {
-    /// Sessions that may be on their way to the first connection. 256: as many callers as fit into
-    /// the 10 s that a connect may take at 25 a second; each of them costs memory and timers that
-    /// nobody has paid for with a handshake yet.
-    pub const HALF_OPEN_MAX: usize = 256;
-
     /// Local candidates, each of which stands in every answer. 16: IPv4 and IPv6 of eight
     /// interfaces.
     pub const LOCAL_CANDIDATES_MAX: usize = 16;
@@ -229,7 +224,7 @@ impl Endpoint {
             return 0;
         }
         let sessions = self.sessions_max().saturating_sub(self.calls.len());
-        sessions.min(Endpoint::HALF_OPEN_MAX.saturating_sub(self.half_open))
+        sessions.min(self.config.max_half_open.saturating_sub(self.half_open))
     }
 
     /// Whether an address, as one of the transports sees it, has been proven by a session: what
@@ -416,7 +411,7 @@ impl Endpoint {
         let sessions = self.calls.len() - usize::from(replaced.is_some());
         let half_open = self.half_open - usize::from(replaced.is_some_and(|old| old.is_half_open));
         for (count, limit) in
-            [(sessions, self.sessions_max()), (half_open, Endpoint::HALF_OPEN_MAX)]
+            [(sessions, self.sessions_max()), (half_open, self.config.max_half_open)]
         {
             if count >= limit {
                 self.stats.sessions_refused += 1;

@@ -84,6 +84,10 @@ pub(crate) struct Serve {
     /// about a hundredth of a core.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one)]
     max_sessions: usize,
+    /// The most calls in each shard that were answered and are not connected yet; the next is
+    /// refused with 503.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = half_open)]
+    max_half_open: usize,
     /// PEM file with the certificate chain for https.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -146,6 +150,8 @@ impl Serve {
             _ => Tls::Off,
         };
         let config = Config::new().max_sessions(self.max_sessions);
+        let config = config.max_half_open(self.max_half_open);
+        let config = config.expect("its range was checked when it was read");
         let config = match self.bot {
             Bot::Echo => config,
             Bot::Pass => pass_config(config),
@@ -165,6 +171,12 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("expected a whole number, 1 or more".to_owned()),
     }
+}
+
+fn half_open(text: &str) -> Result<usize, String> {
+    let number = at_least_one(text)?;
+    let taken = Config::new().max_half_open(number);
+    taken.map(|_| number).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -252,6 +264,8 @@ mod tests {
             (&["--bot", "parrot"], "--bot"),
             (&["--max-sessions", "0"], "--max-sessions"),
             (&["--max-sessions", "many"], "--max-sessions"),
+            (&["--max-half-open", "0"], "--max-half-open"),
+            (&["--max-half-open", "16777216"], "--max-half-open"),
             (&["--tls-cert", "a.pem"], "--tls-key"),
             (&["--tls-key", "a.pem"], "--tls-cert"),
             (&["--tls-self-signed", "--tls-cert", "a", "--tls-key", "b"], "--tls-self-signed"),

@@ -80,9 +80,9 @@ fn as_many_sessions_as_configured_are_accepted_and_one_more_is_not() {
 
 #[test]
 fn as_many_calls_as_allowed_are_on_their_way_and_one_more_is_not() {
-    let mut rig = Rig::new();
-    let mut callers: Vec<Caller> = (0..Endpoint::HALF_OPEN_MAX).map(|_| rig.call()).collect();
-    let full = NegotiateError::Full { limit: Endpoint::HALF_OPEN_MAX };
+    let mut rig = Rig::with(Config::new().max_half_open(3).unwrap());
+    let mut callers: Vec<Caller> = (0..3).map(|_| rig.call()).collect();
+    let full = NegotiateError::Full { limit: 3 };
     assert_eq!(rig.try_call(), Err(full.clone()));
     // One that connects makes room, and so does one that leaves.
     let first = callers.remove(0);
@@ -98,8 +98,9 @@ fn as_many_calls_as_allowed_are_on_their_way_and_one_more_is_not() {
 
 #[test]
 fn the_room_that_an_endpoint_tells_of_is_what_it_accepts() {
-    for (most, room) in [(3, 3), (1_000, Endpoint::HALF_OPEN_MAX)] {
-        let mut rig = Rig::with(Config::new().max_sessions(most));
+    for (most, half_open, room) in [(3, 256, 3), (1_000, 256, 256), (5, 2, 2)] {
+        let config = Config::new().max_sessions(most).max_half_open(half_open).unwrap();
+        let mut rig = Rig::with(config);
         for left in (0..room).rev() {
             rig.call();
             assert_eq!(rig.endpoint.room(), left);
@@ -149,13 +150,13 @@ fn a_replaced_session_is_closed_and_the_new_one_stands() {
 
 #[test]
 fn a_call_on_its_way_makes_room_for_the_one_that_replaces_it() {
-    let mut rig = Rig::new();
-    let callers: Vec<Caller> = (0..Endpoint::HALF_OPEN_MAX).map(|_| rig.call()).collect();
+    let mut rig = Rig::with(Config::new().max_half_open(9).unwrap());
+    let callers: Vec<Caller> = (0..9).map(|_| rig.call()).collect();
     let (new, _) = rig.endpoint.replace(callers[7].id, &offer(), rig.now).unwrap();
-    let full = NegotiateError::Full { limit: Endpoint::HALF_OPEN_MAX };
+    let full = NegotiateError::Full { limit: 9 };
     assert_eq!(rig.try_call(), Err(full), "until the old one's end was polled and after it");
     rig.drain();
-    assert_eq!(rig.endpoint.half_open, Endpoint::HALF_OPEN_MAX);
+    assert_eq!(rig.endpoint.half_open, 9);
     assert!(rig.endpoint.session_ids().contains(&new));
 }
 

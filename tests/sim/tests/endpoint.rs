@@ -293,14 +293,15 @@ fn a_restart_from_another_address_is_routed_and_the_old_one_can_be_used_by_anoth
 
 #[test]
 fn half_open_calls_have_a_limit_and_end_after_the_connecting_time() {
-    let mut world = World::new(Setup::new(Kind::Scripted, 1).untraced());
+    let setup = Setup::new(Kind::Scripted, 1).untraced();
+    let mut world = World::new(setup.config(|config| config.max_half_open(100).unwrap()));
     let mut refused = 0;
-    for _ in 0..smallrtc::Endpoint::HALF_OPEN_MAX + 10 {
+    for _ in 0..100 + 10 {
         let number = world.add_browser(|_| {});
         world.browser(number).vanish();
         refused += usize::from(world.call(number).is_err());
     }
-    assert_eq!(refused, 10);
+    assert_eq!((refused, world.endpoint.stats().sessions_refused), (10, 10));
     world.drive_for(Duration::from_secs(61));
     assert!(world.endpoint.is_empty());
     let late = world.add_browser(|_| {});

@@ -192,6 +192,25 @@ fn health_readiness_and_figures_are_told() {
 }
 
 #[test]
+fn as_many_calls_as_allowed_are_on_their_way_to_a_server_and_one_more_gets_503() {
+    smol::block_on(async {
+        let config = smallrtc::Config::new().max_half_open(2).unwrap();
+        let (server, http) = bind(loopback().config(config)).await;
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            assert_eq!(post(http, "/api/offer", &offer()).await.status, 200);
+            peers.push(server.accept().await.unwrap());
+        }
+        let refused = post(http, "/api/offer", &offer()).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
+        assert!(refused.detail().starts_with("2 sessions are open"), "{}", refused.detail());
+        let counted = figure(http, r#"smallrtc_endpoint_sessions_refused_total{shard="0"}"#).await;
+        assert!((counted - 1.0).abs() < 0.5, "{counted}");
+        server.close().await;
+    });
+}
+
+#[test]
 fn draining_refuses_new_calls_and_ends_with_the_last() {
     smol::block_on(async {
         let (server, http) = bind(loopback().shards(2)).await;
