@@ -59,6 +59,7 @@ mod endpoint;
 mod entropy;
 mod error;
 mod event;
+pub mod figures;
 mod media;
 mod message;
 mod offer;

@@ -1,176 +1,146 @@
 //! Figures of a session and of an endpoint.
 
-use std::ops::Add;
 use std::time::Duration;
 
-/// What a session counted since its birth, and the engine's last figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Datagrams taken.
-    pub datagrams_received: u64,
-    /// Datagrams that were nothing that WebRTC sends.
-    pub datagrams_malformed: u64,
-    /// Datagrams handed out.
-    pub datagrams_sent: u64,
-    /// Bytes of those taken.
-    pub bytes_received: u64,
-    /// Bytes of those handed out.
-    pub bytes_sent: u64,
-    /// Application messages given to the application.
-    pub messages_received: u64,
-    /// Application messages handed to the channel.
-    pub messages_sent: u64,
-    /// Messages that were given up because no channel opened in time, the call ended, or they are
-    /// larger than the peer takes.
-    pub messages_dropped: u64,
-    /// Messages that were refused at a limit.
-    pub messages_refused: u64,
-    /// Messages of the channel that meant nothing.
-    pub messages_noise: u64,
-    /// Pings of the peer.
-    pub pings: u64,
-    /// Remote candidates that were refused because the session had too many.
-    pub candidates_refused: u64,
-    /// Pieces of audio that were refused because the queue was full.
-    pub audio_refused: u64,
-    /// Audio packets handed to the wire.
-    pub audio_packets_sent: u64,
-    /// Audio packets that arrived.
-    pub audio_packets_received: u64,
-    /// Audio packets that came twice.
-    pub audio_packets_duplicate: u64,
-    /// Audio packets that came after their time was given out.
-    pub audio_packets_late: u64,
-    /// Audio packets that could not be read.
-    pub audio_packets_malformed: u64,
-    /// How often the peer's audio began anew or its clock jumped.
-    pub audio_restarts: u64,
-    /// Samples at 48 kHz that were concealed.
-    pub audio_concealed_samples: u64,
-    /// Samples at 48 kHz that were filled with silence.
-    pub audio_silence_samples: u64,
-    /// Samples at 48 kHz that were dropped because nobody read them.
-    pub audio_dropped_samples: u64,
-    /// How often the pacing clock was late and slipped.
-    pub audio_slips: u64,
-    /// By how much in all: whole packet times that were not sent.
-    pub audio_slipped: Duration,
-    /// Coded frames that arrived.
-    pub encoded_received: u64,
-    /// Coded frames that were dropped because nobody read them.
-    pub encoded_dropped: u64,
-    /// Coded frames that were handed to the wire.
-    pub encoded_sent: u64,
-    /// Media frames that were dropped because the transmit queue was at its limit.
-    pub media_dropped: u64,
-    /// Keyframes asked of the peer.
-    pub keyframes_requested: u64,
-    /// The round trip to the peer.
-    pub rtt: Option<Duration>,
-    /// The fraction of our packets that the peer missed, 0 to 1.
-    pub loss_sent: Option<f32>,
-    /// The fraction of the peer's packets that were missed, 0 to 1.
-    pub loss_received: Option<f32>,
-    /// Jitter of the peer's packets (RFC 3550 section 6.4.1).
-    pub jitter_received: Option<Duration>,
-    /// Calls that are not in the log, because it was at its limit or its sink took no more.
-    pub calls_unrecorded: u64,
-}
+use crate::{CloseReason, figures};
 
-impl Add for Stats {
-    type Output = Stats;
-
-    /// The figures of two calls together: what was counted adds up, and of what was measured the
-    /// worse of the two is taken.
-    fn add(self, other: Stats) -> Stats {
-        Stats {
-            datagrams_received: self.datagrams_received + other.datagrams_received,
-            datagrams_malformed: self.datagrams_malformed + other.datagrams_malformed,
-            datagrams_sent: self.datagrams_sent + other.datagrams_sent,
-            bytes_received: self.bytes_received + other.bytes_received,
-            bytes_sent: self.bytes_sent + other.bytes_sent,
-            messages_received: self.messages_received + other.messages_received,
-            messages_sent: self.messages_sent + other.messages_sent,
-            messages_dropped: self.messages_dropped + other.messages_dropped,
-            messages_refused: self.messages_refused + other.messages_refused,
-            messages_noise: self.messages_noise + other.messages_noise,
-            pings: self.pings + other.pings,
-            candidates_refused: self.candidates_refused + other.candidates_refused,
-            audio_refused: self.audio_refused + other.audio_refused,
-            audio_packets_sent: self.audio_packets_sent + other.audio_packets_sent,
-            audio_packets_received: self.audio_packets_received + other.audio_packets_received,
-            audio_packets_duplicate: self.audio_packets_duplicate + other.audio_packets_duplicate,
-            audio_packets_late: self.audio_packets_late + other.audio_packets_late,
-            audio_packets_malformed: self.audio_packets_malformed + other.audio_packets_malformed,
-            audio_restarts: self.audio_restarts + other.audio_restarts,
-            audio_concealed_samples: self.audio_concealed_samples + other.audio_concealed_samples,
-            audio_silence_samples: self.audio_silence_samples + other.audio_silence_samples,
-            audio_dropped_samples: self.audio_dropped_samples + other.audio_dropped_samples,
-            audio_slips: self.audio_slips + other.audio_slips,
-            audio_slipped: self.audio_slipped + other.audio_slipped,
-            encoded_received: self.encoded_received + other.encoded_received,
-            encoded_dropped: self.encoded_dropped + other.encoded_dropped,
-            encoded_sent: self.encoded_sent + other.encoded_sent,
-            media_dropped: self.media_dropped + other.media_dropped,
-            keyframes_requested: self.keyframes_requested + other.keyframes_requested,
-            rtt: self.rtt.max(other.rtt),
-            loss_sent: worse(self.loss_sent, other.loss_sent),
-            loss_received: worse(self.loss_received, other.loss_received),
-            jitter_received: self.jitter_received.max(other.jitter_received),
-            calls_unrecorded: self.calls_unrecorded + other.calls_unrecorded,
-        }
+figures! {
+    /// What a session counted since its birth, and the engine's last figures.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct Stats {
+        /// Datagrams taken.
+        pub datagrams_received: u64,
+        /// Datagrams that were nothing that WebRTC sends.
+        pub datagrams_malformed: u64,
+        /// Datagrams handed out.
+        pub datagrams_sent: u64,
+        /// Bytes of those taken.
+        pub bytes_received: u64,
+        /// Bytes of those handed out.
+        pub bytes_sent: u64,
+        /// Application messages given to the application.
+        pub messages_received: u64,
+        /// Application messages handed to the channel.
+        pub messages_sent: u64,
+        /// Messages that were given up because no channel opened in time, the call ended, or they
+        /// are larger than the peer takes.
+        pub messages_dropped: u64,
+        /// Messages that were refused at a limit.
+        pub messages_refused: u64,
+        /// Messages of the channel that meant nothing.
+        pub messages_noise: u64,
+        /// Pings of the peer.
+        pub pings: u64,
+        /// Remote candidates that were refused because the session had too many.
+        pub candidates_refused: u64,
+        /// Pieces of audio that were refused because the queue was full.
+        pub audio_refused: u64,
+        /// Audio packets handed to the wire.
+        pub audio_packets_sent: u64,
+        /// Audio packets that arrived.
+        pub audio_packets_received: u64,
+        /// Audio packets that came twice.
+        pub audio_packets_duplicate: u64,
+        /// Audio packets that came after their time was given out.
+        pub audio_packets_late: u64,
+        /// Audio packets that could not be read.
+        pub audio_packets_malformed: u64,
+        /// How often the peer's audio began anew or its clock jumped.
+        pub audio_restarts: u64,
+        /// Samples at 48 kHz that were concealed.
+        pub audio_concealed_samples: u64,
+        /// Samples at 48 kHz that were filled with silence.
+        pub audio_silence_samples: u64,
+        /// Samples at 48 kHz that were dropped because nobody read them.
+        pub audio_dropped_samples: u64,
+        /// How often the pacing clock was late and slipped.
+        pub audio_slips: u64,
+        /// By how much in all: whole packet times that were not sent.
+        pub audio_slipped: Duration,
+        /// Coded frames that arrived.
+        pub encoded_received: u64,
+        /// Coded frames that were dropped because nobody read them.
+        pub encoded_dropped: u64,
+        /// Coded frames that were handed to the wire.
+        pub encoded_sent: u64,
+        /// Media frames that were dropped because the transmit queue was at its limit.
+        pub media_dropped: u64,
+        /// Keyframes asked of the peer.
+        pub keyframes_requested: u64,
+        /// The round trip to the peer.
+        pub rtt: Option<Duration>,
+        /// The fraction of our packets that the peer missed, 0 to 1.
+        pub loss_sent: Option<f32>,
+        /// The fraction of the peer's packets that were missed, 0 to 1.
+        pub loss_received: Option<f32>,
+        /// Jitter of the peer's packets (RFC 3550 section 6.4.1).
+        pub jitter_received: Option<Duration>,
+        /// Calls that are not in the log, because it was at its limit or its sink took no more.
+        pub calls_unrecorded: u64,
     }
 }
 
-fn worse(one: Option<f32>, other: Option<f32>) -> Option<f32> {
-    [one, other].into_iter().flatten().reduce(f32::max)
+figures! {
+    /// What an endpoint counted since its birth.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct EndpointStats {
+        /// Sessions that were made.
+        pub sessions_accepted: u64,
+        /// Offers that were refused because the endpoint was full.
+        pub sessions_refused: u64,
+        /// Sessions that ended; each is counted once more in the reason for which it did.
+        pub sessions_closed: u64,
+        /// Sessions that ended because the peer closed the connection.
+        pub closed_hung_up: u64,
+        /// Sessions that ended because the peer said that it left.
+        pub closed_peer_left: u64,
+        /// Sessions that ended because nothing was heard of the peer any more.
+        pub closed_lost: u64,
+        /// Sessions that ended because they were not connected in time.
+        pub closed_never_connected: u64,
+        /// Sessions that the application ended.
+        pub closed_application: u64,
+        /// Sessions whose place another one took.
+        pub closed_replaced: u64,
+        /// Sessions that ended because the application did not poll their messages.
+        pub closed_application_too_slow: u64,
+        /// Sessions that ended because the peer was not who made the offer.
+        pub closed_refused: u64,
+        /// Sessions that ended because of a fault of the engine.
+        pub closed_internal: u64,
+        /// Datagrams that belong to no session.
+        pub datagrams_unroutable: u64,
+        /// Datagrams that are nothing that WebRTC sends.
+        pub datagrams_malformed: u64,
+        /// Datagrams for another shard.
+        pub datagrams_not_mine: u64,
+        /// STUN requests that named a session and were not made with its password.
+        pub requests_forged: u64,
+        /// Addresses that were refused because the session had too many, or because another session
+        /// held them.
+        pub addresses_refused: u64,
+        /// Addresses that made room for a newer one of the same session.
+        pub addresses_evicted: u64,
+        /// Local candidates that were ignored because there were too many.
+        pub local_candidates_refused: u64,
+    }
 }
 
-/// What an endpoint counted since its birth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EndpointStats {
-    /// Sessions that were made.
-    pub sessions_accepted: u64,
-    /// Offers that were refused because the endpoint was full.
-    pub sessions_refused: u64,
-    /// Sessions that ended.
-    pub sessions_closed: u64,
-    /// Datagrams that belong to no session.
-    pub datagrams_unroutable: u64,
-    /// Datagrams that are nothing that WebRTC sends.
-    pub datagrams_malformed: u64,
-    /// Datagrams for another shard.
-    pub datagrams_not_mine: u64,
-    /// STUN requests that named a session and were not made with its password.
-    pub requests_forged: u64,
-    /// Addresses that were refused because the session had too many, or because another session
-    /// held them.
-    pub addresses_refused: u64,
-    /// Addresses that made room for a newer one of the same session.
-    pub addresses_evicted: u64,
-    /// Local candidates that were ignored because there were too many.
-    pub local_candidates_refused: u64,
-}
-
-impl Add for EndpointStats {
-    type Output = EndpointStats;
-
-    /// The figures of two endpoints together.
-    fn add(self, other: EndpointStats) -> EndpointStats {
-        EndpointStats {
-            sessions_accepted: self.sessions_accepted + other.sessions_accepted,
-            sessions_refused: self.sessions_refused + other.sessions_refused,
-            sessions_closed: self.sessions_closed + other.sessions_closed,
-            datagrams_unroutable: self.datagrams_unroutable + other.datagrams_unroutable,
-            datagrams_malformed: self.datagrams_malformed + other.datagrams_malformed,
-            datagrams_not_mine: self.datagrams_not_mine + other.datagrams_not_mine,
-            requests_forged: self.requests_forged + other.requests_forged,
-            addresses_refused: self.addresses_refused + other.addresses_refused,
-            addresses_evicted: self.addresses_evicted + other.addresses_evicted,
-            local_candidates_refused: self.local_candidates_refused
-                + other.local_candidates_refused,
+impl EndpointStats {
+    /// The count of the sessions that ended for this reason.
+    pub(crate) fn closed_for(&mut self, reason: CloseReason) -> &mut u64 {
+        match reason {
+            CloseReason::HungUp => &mut self.closed_hung_up,
+            CloseReason::PeerLeft => &mut self.closed_peer_left,
+            CloseReason::Lost => &mut self.closed_lost,
+            CloseReason::NeverConnected => &mut self.closed_never_connected,
+            CloseReason::Application => &mut self.closed_application,
+            CloseReason::Replaced => &mut self.closed_replaced,
+            CloseReason::ApplicationTooSlow => &mut self.closed_application_too_slow,
+            CloseReason::Refused => &mut self.closed_refused,
+            CloseReason::Internal => &mut self.closed_internal,
         }
     }
 }

@@ -47,10 +47,11 @@ mod slab;
 mod tests;
 
 use crate::entropy::Entropy;
+use crate::figures::Value;
 use crate::record::{Path, Routing};
 use crate::{
     Answer, CloseReason, Config, ConnectionState, Datagram, EndpointStats, Event, LocalCandidate,
-    NegotiateError, Offer, Seed, Session, Transmit, TransportId, Ufrag,
+    NegotiateError, Offer, Seed, Session, Stats, Transmit, TransportId, Ufrag,
 };
 
 pub use guard::SessionGuard;
@@ -134,6 +135,8 @@ pub struct Endpoint {
     gone: usize,
     is_closed: bool,
     stats: EndpointStats,
+    /// What the sessions that are gone have counted.
+    ended: Stats,
 }
 
 #[derive(Debug)]
@@ -186,6 +189,7 @@ impl Endpoint {
             gone: 0,
             is_closed: false,
             stats: EndpointStats::default(),
+            ended: Stats::default(),
         }
     }
 
@@ -341,8 +345,8 @@ impl Endpoint {
             };
             self.speakers.gave();
             let id = self.calls.id(slot);
-            if matches!(event, Event::Closed { .. }) {
-                self.leave(slot);
+            if let Event::Closed { reason } = event {
+                self.leave(slot, reason);
             }
             self.refile(slot);
             return Some((id, event));
@@ -386,6 +390,19 @@ impl Endpoint {
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         self.stats
+    }
+
+    /// The figures of all sessions since the endpoint was made, those that ended included: what was
+    /// counted never falls. Of what is measured (round trip, loss, jitter) it is the worst of the
+    /// sessions that there are.
+    #[must_use]
+    pub fn totals(&self) -> Stats {
+        let calls = self.calls.slots().filter_map(|slot| self.calls.at(slot));
+        let figures = calls.map(|call| {
+            let stats = call.session.stats();
+            if call.is_gone { stats.of_the_ended() } else { stats }
+        });
+        figures.fold(self.ended, Stats::together)
     }
 
     /// The ids of the sessions that [`Endpoint::len`] counts, in slot order.
@@ -551,18 +568,21 @@ impl Endpoint {
         self.deadlines.set(slot, deadline.filter(|_| !is_done));
         if is_done {
             // Its turns in the rings may outlast it: they find nobody, or count for the next.
-            self.calls.remove(slot);
+            if let Some(call) = self.calls.remove(slot) {
+                self.ended = self.ended + call.session.stats().of_the_ended();
+            }
             self.gone -= 1;
         }
     }
 
     /// The session's `Closed` was polled: for the caller it is gone.
-    fn leave(&mut self, slot: u32) {
+    fn leave(&mut self, slot: u32, reason: CloseReason) {
         let Some(call) = self.calls.at_mut(slot) else { return };
         debug_assert!(!call.is_gone, "Closed comes once");
         call.is_gone = true;
         self.gone += 1;
         self.stats.sessions_closed += 1;
+        *self.stats.closed_for(reason) += 1;
     }
 }
 

@@ -1,104 +1,68 @@
 //! Figures of signalling.
 
-use std::ops::Add;
+use crate::figures;
 
-/// What signalling counted since it was made. Every request is counted once in `requests`, and once
-/// more in what it became.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SignalingStats {
-    /// Requests of any kind.
-    pub requests: u64,
-    /// Offers that made a call.
-    pub calls: u64,
-    /// Offers that made a call in the place of another (`restart_pc`); in `calls` as well.
-    pub calls_replaced: u64,
-    /// Offers that an existing call answered.
-    pub renegotiations: u64,
-    /// Requests whose candidates were taken.
-    pub trickles: u64,
-    /// Of those, how many answers waited for a restarted call to connect.
-    pub trickles_held: u64,
-    /// Sessions that `/start` made.
-    pub starts: u64,
-    /// Sessions of `/start` that nobody used in time.
-    pub starts_expired: u64,
-    /// Preflights that were answered with yes.
-    pub preflights: u64,
-    /// Preflights from an origin that is not allowed.
-    pub origins_refused: u64,
-    /// Requests that had to wait for local candidates.
-    pub waits: u64,
-    /// Of those, how many waited as long as they may.
-    pub waits_timed_out: u64,
-    /// Of those, how many nobody waited for any more.
-    pub waits_cancelled: u64,
-    /// 400: the request cannot be read, or asks for what there is not.
-    pub refused_malformed: u64,
-    /// 400: another call is there (`Mode::Single`).
-    pub refused_single: u64,
-    /// 404: no such path.
-    pub refused_path: u64,
-    /// 404: no such call, or no such session of `/start`.
-    pub refused_unknown: u64,
-    /// 405.
-    pub refused_method: u64,
-    /// 413.
-    pub refused_too_large: u64,
-    /// 429: the client asks too often.
-    pub refused_rate: u64,
-    /// 503: the endpoint is full, closed or has no address.
-    pub refused_full: u64,
-    /// 503: too many offers wait for local candidates.
-    pub refused_waiting: u64,
-    /// 503: too many sessions of `/start` wait for their offer.
-    pub refused_starts: u64,
-    /// 503: no new call is taken any more.
-    pub refused_draining: u64,
-    /// Clients whose requests were no longer counted because there were too many clients.
-    pub clients_evicted: u64,
-    /// Clients whose requests are counted now.
-    pub clients: u64,
-    /// Sessions of `/start` that wait for their offer now.
-    pub starts_waiting: u64,
-    /// Requests whose response is still to come, or waits to be polled.
-    pub offers_waiting: u64,
-}
-
-impl Add for SignalingStats {
-    type Output = SignalingStats;
-
-    /// The figures of two shards together.
-    fn add(self, other: SignalingStats) -> SignalingStats {
-        SignalingStats {
-            requests: self.requests + other.requests,
-            calls: self.calls + other.calls,
-            calls_replaced: self.calls_replaced + other.calls_replaced,
-            renegotiations: self.renegotiations + other.renegotiations,
-            trickles: self.trickles + other.trickles,
-            trickles_held: self.trickles_held + other.trickles_held,
-            starts: self.starts + other.starts,
-            starts_expired: self.starts_expired + other.starts_expired,
-            preflights: self.preflights + other.preflights,
-            origins_refused: self.origins_refused + other.origins_refused,
-            waits: self.waits + other.waits,
-            waits_timed_out: self.waits_timed_out + other.waits_timed_out,
-            waits_cancelled: self.waits_cancelled + other.waits_cancelled,
-            refused_malformed: self.refused_malformed + other.refused_malformed,
-            refused_single: self.refused_single + other.refused_single,
-            refused_path: self.refused_path + other.refused_path,
-            refused_unknown: self.refused_unknown + other.refused_unknown,
-            refused_method: self.refused_method + other.refused_method,
-            refused_too_large: self.refused_too_large + other.refused_too_large,
-            refused_rate: self.refused_rate + other.refused_rate,
-            refused_full: self.refused_full + other.refused_full,
-            refused_waiting: self.refused_waiting + other.refused_waiting,
-            refused_starts: self.refused_starts + other.refused_starts,
-            refused_draining: self.refused_draining + other.refused_draining,
-            clients_evicted: self.clients_evicted + other.clients_evicted,
-            clients: self.clients + other.clients,
-            starts_waiting: self.starts_waiting + other.starts_waiting,
-            offers_waiting: self.offers_waiting + other.offers_waiting,
-        }
+figures! {
+    /// What signalling counted since it was made. Every request is counted once in `requests`, and once
+    /// more in what it became.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct SignalingStats {
+        /// Requests of any kind.
+        pub requests: u64,
+        /// Offers that made a call.
+        pub calls: u64,
+        /// Offers that made a call in the place of another (`restart_pc`); in `calls` as well.
+        pub calls_replaced: u64,
+        /// Offers that an existing call answered.
+        pub renegotiations: u64,
+        /// Requests whose candidates were taken.
+        pub trickles: u64,
+        /// Of those, how many answers waited for a restarted call to connect.
+        pub trickles_held: u64,
+        /// Sessions that `/start` made.
+        pub starts: u64,
+        /// Sessions of `/start` that nobody used in time.
+        pub starts_expired: u64,
+        /// Preflights that were answered with yes.
+        pub preflights: u64,
+        /// Preflights from an origin that is not allowed.
+        pub origins_refused: u64,
+        /// Requests that had to wait for local candidates.
+        pub waits: u64,
+        /// Of those, how many waited as long as they may.
+        pub waits_timed_out: u64,
+        /// Of those, how many nobody waited for any more.
+        pub waits_cancelled: u64,
+        /// 400: the request cannot be read, or asks for what there is not.
+        pub refused_malformed: u64,
+        /// 400: another call is there (`Mode::Single`).
+        pub refused_single: u64,
+        /// 404: no such path.
+        pub refused_path: u64,
+        /// 404: no such call, or no such session of `/start`.
+        pub refused_unknown: u64,
+        /// 405.
+        pub refused_method: u64,
+        /// 413.
+        pub refused_too_large: u64,
+        /// 429: the client asks too often.
+        pub refused_rate: u64,
+        /// 503: the endpoint is full, closed or has no address.
+        pub refused_full: u64,
+        /// 503: too many offers wait for local candidates.
+        pub refused_waiting: u64,
+        /// 503: too many sessions of `/start` wait for their offer.
+        pub refused_starts: u64,
+        /// 503: no new call is taken any more.
+        pub refused_draining: u64,
+        /// Clients whose requests were no longer counted because there were too many clients.
+        pub clients_evicted: u64,
+        /// Clients whose requests are counted now.
+        pub clients: u64 = gauge,
+        /// Sessions of `/start` that wait for their offer now.
+        pub starts_waiting: u64 = gauge,
+        /// Requests whose response is still to come, or waits to be polled.
+        pub offers_waiting: u64 = gauge,
     }
 }

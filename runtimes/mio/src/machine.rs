@@ -24,8 +24,7 @@ use std::time::Instant;
 
 use smallrtc::signaling::{self, Reply, Request, RequestBuf, Response, Signaling, Token};
 use smallrtc::{
-    CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, Stats,
-    Transmit,
+    CloseReason, Config, Datagram, Endpoint, Event, LocalCandidate, Seed, SessionId, Transmit,
 };
 use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
@@ -439,17 +438,11 @@ impl<A: App> Machine<A> {
     }
 
     fn stats(&mut self) -> HandleStats {
-        let mut open_calls = Stats::default();
-        for id in self.endpoint.session_ids() {
-            if let Some(session) = self.endpoint.session(id) {
-                open_calls = open_calls + session.stats();
-            }
-        }
         HandleStats {
             sessions: self.endpoint.len(),
             room: self.endpoint.room(),
             is_draining: self.signaling.is_draining(),
-            open_calls,
+            calls: self.endpoint.totals(),
             signaling: self.signaling.stats(),
             endpoint: self.endpoint.stats(),
             sockets: self.sockets,

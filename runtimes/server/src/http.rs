@@ -68,27 +68,29 @@ pub(crate) struct Counters {
     pub(crate) connections_broken: AtomicU64,
 }
 
-/// What a server counted of its HTTP since its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HttpStats {
-    /// Connections that were taken.
-    pub connections: u64,
-    /// Connections that were closed because there were too many
-    /// ([`HTTP_CONNECTIONS_MAX`](crate::limits::HTTP_CONNECTIONS_MAX)).
-    pub connections_refused: u64,
-    /// Connections that the system could not give.
-    pub accept_errors: u64,
-    /// TLS handshakes that failed or took too long.
-    pub handshakes_failed: u64,
-    /// Requests.
-    pub requests: u64,
-    /// Requests that took longer than [`REQUEST_TIME_MAX`]: 408.
-    pub requests_late: u64,
-    /// Requests whose body is longer than [`HTTP_BODY_MAX`]: 413.
-    pub requests_too_large: u64,
-    /// Connections whose peer broke a limit or the protocol, or left in the middle.
-    pub connections_broken: u64,
+smallrtc::figures! {
+    /// What a server counted of its HTTP since its beginning.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct HttpStats {
+        /// Connections that were taken.
+        pub connections: u64,
+        /// Connections that were closed because there were too many
+        /// ([`HTTP_CONNECTIONS_MAX`](crate::limits::HTTP_CONNECTIONS_MAX)).
+        pub connections_refused: u64,
+        /// Connections that the system could not give.
+        pub accept_errors: u64,
+        /// TLS handshakes that failed or took too long.
+        pub handshakes_failed: u64,
+        /// Requests.
+        pub requests: u64,
+        /// Requests that took longer than [`REQUEST_TIME_MAX`]: 408.
+        pub requests_late: u64,
+        /// Requests whose body is longer than [`HTTP_BODY_MAX`]: 413.
+        pub requests_too_large: u64,
+        /// Connections whose peer broke a limit or the protocol, or left in the middle.
+        pub connections_broken: u64,
+    }
 }
 
 impl Front {

@@ -69,49 +69,32 @@ pub(crate) enum HandleCommand {
     Close(Answer<()>),
 }
 
-/// Figures of a driver and its endpoints.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct HandleStats {
-    /// Calls that are open.
-    pub sessions: usize,
-    /// How many more it would take now.
-    pub room: usize,
-    /// Whether it takes no new ones, because it is about to end ([`Handle::drain`]).
-    pub is_draining: bool,
-    /// Calls that were closed because nobody accepted them in time.
-    pub calls_refused: u64,
-    /// The figures of the calls that are open, together.
-    pub open_calls: Stats,
-    /// The figures of signalling.
-    pub signaling: SignalingStats,
-    /// The endpoint's figures.
-    pub endpoint: EndpointStats,
-    /// The figures of all sockets together, as of the turn before.
-    pub sockets: SocketStats,
-    /// How late the driver's turns were, each against the earliest deadline that it served.
-    pub lateness: Lateness,
-    /// Datagrams that reached another shard than their own.
-    pub forward: ForwardStats,
-}
-
-impl Add for HandleStats {
-    type Output = HandleStats;
-
-    /// The figures of two shards together.
-    fn add(self, other: HandleStats) -> HandleStats {
-        HandleStats {
-            sessions: self.sessions + other.sessions,
-            room: self.room.saturating_add(other.room),
-            is_draining: self.is_draining || other.is_draining,
-            open_calls: self.open_calls + other.open_calls,
-            signaling: self.signaling + other.signaling,
-            calls_refused: self.calls_refused + other.calls_refused,
-            endpoint: self.endpoint + other.endpoint,
-            sockets: self.sockets + other.sockets,
-            lateness: self.lateness + other.lateness,
-            forward: self.forward + other.forward,
-        }
+smallrtc::figures! {
+    /// Figures of a driver and its endpoints.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    #[non_exhaustive]
+    pub struct HandleStats {
+        /// Calls that are open.
+        pub sessions: usize,
+        /// How many more it would take now.
+        pub room: usize,
+        /// Whether it takes no new ones, because it is about to end ([`Handle::drain`]).
+        pub is_draining: bool,
+        /// Calls that were closed because nobody accepted them in time.
+        pub calls_refused: u64,
+        /// The figures of all calls together, those that ended included; what is measured is the
+        /// worst of the calls that are open (`Endpoint::totals`).
+        pub calls: Stats,
+        /// The figures of signalling.
+        pub signaling: SignalingStats,
+        /// The endpoint's figures.
+        pub endpoint: EndpointStats,
+        /// The figures of all sockets together, as of the turn before.
+        pub sockets: SocketStats,
+        /// How late the driver's turns were, each against the earliest deadline that it served.
+        pub lateness: Lateness,
+        /// Datagrams that reached another shard than their own.
+        pub forward: ForwardStats,
     }
 }
 

@@ -25,7 +25,7 @@ use async_channel::Sender;
 use smallrtc::signaling::{self, Reply, RequestBuf, Response, Signaling, Token};
 use smallrtc::{
     CloseReason, Config, ConnectionState, Datagram, Endpoint, Event, LocalCandidate, Seed,
-    SessionId, Stats, Transmit,
+    SessionId, Transmit,
 };
 use smallrtc_udp::{OnWay, SocketStats, Turns, shard_configs, shard_seeds};
 use tracing::warn;
@@ -340,18 +340,12 @@ impl Machine {
     }
 
     fn stats(&mut self) -> HandleStats {
-        let mut open_calls = Stats::default();
-        for id in self.endpoint.session_ids() {
-            if let Some(session) = self.endpoint.session(id) {
-                open_calls = open_calls + session.stats();
-            }
-        }
         HandleStats {
             sessions: self.endpoint.len(),
             room: self.endpoint.room(),
             is_draining: self.signaling.is_draining(),
             calls_refused: self.calls_refused,
-            open_calls,
+            calls: self.endpoint.totals(),
             signaling: self.signaling.stats(),
             endpoint: self.endpoint.stats(),
             sockets: self.sockets,

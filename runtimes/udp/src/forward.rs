@@ -28,7 +28,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::ops::{Add, Range};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -84,41 +84,26 @@ pub enum Post {
     },
 }
 
-/// What a shard counted of datagrams that were not its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ForwardStats {
-    /// Datagrams given to other shards.
-    pub handed: u64,
-    /// Datagrams and proofs lost on the way, because the other shard had too many or is gone, or
-    /// because they were too long.
-    pub dropped: u64,
-    /// Datagrams taken from other shards.
-    pub taken: u64,
-    /// Datagrams taken from other shards that no socket of this one could have received.
-    pub misdirected: u64,
-    /// Datagrams for another node, or for a shard that there is not: dropped.
-    pub foreign: u64,
-    /// Addresses that lead to other shards now.
-    pub addresses: usize,
-    /// Addresses that made room for a newer one.
-    pub addresses_evicted: u64,
-}
-
-impl Add for ForwardStats {
-    type Output = ForwardStats;
-
-    /// The figures of two shards together.
-    fn add(self, other: ForwardStats) -> ForwardStats {
-        ForwardStats {
-            handed: self.handed + other.handed,
-            dropped: self.dropped + other.dropped,
-            taken: self.taken + other.taken,
-            misdirected: self.misdirected + other.misdirected,
-            foreign: self.foreign + other.foreign,
-            addresses: self.addresses + other.addresses,
-            addresses_evicted: self.addresses_evicted + other.addresses_evicted,
-        }
+smallrtc::figures! {
+    /// What a shard counted of datagrams that were not its own.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct ForwardStats {
+        /// Datagrams given to other shards.
+        pub handed: u64,
+        /// Datagrams and proofs lost on the way, because the other shard had too many or is gone, or
+        /// because they were too long.
+        pub dropped: u64,
+        /// Datagrams taken from other shards.
+        pub taken: u64,
+        /// Datagrams taken from other shards that no socket of this one could have received.
+        pub misdirected: u64,
+        /// Datagrams for another node, or for a shard that there is not: dropped.
+        pub foreign: u64,
+        /// Addresses that lead to other shards now.
+        pub addresses: usize,
+        /// Addresses that made room for a newer one.
+        pub addresses_evicted: u64,
     }
 }
 

@@ -7,6 +7,7 @@ use std::ops::Add;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use smallrtc::figures::{Figure, Kind, Value};
 
 /// The longest lateness that is told apart: more is counted as this much.
 pub const LATENESS_MAX: Duration = Duration::from_secs(60);
@@ -96,6 +97,15 @@ impl Add for Lateness {
         self.nanos += &other.nanos;
         self
     }
+}
+
+impl Value for Lateness {
+    fn together(self, other: Lateness) -> Lateness {
+        self + other
+    }
+
+    /// Nothing: it is more than a number ([`Lateness::quantile`]).
+    fn tell(&self, _: &str, _: &'static str, _: Kind, _: &mut dyn FnMut(Figure)) {}
 }
 
 impl fmt::Display for Lateness {

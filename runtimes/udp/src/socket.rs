@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::ops::Add;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,47 +36,30 @@ const KERNEL_BUFFER_LEN: usize = 1024 * 1024;
 /// Single ones are passing: memory was short.
 const RECEIVE_ERRORS_MAX: u32 = 16;
 
-/// What a socket counted since it was bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SocketStats {
-    /// Datagrams received.
-    pub received: u64,
-    /// Errors of the system while receiving.
-    pub receive_errors: u64,
-    /// Datagrams handed to the kernel.
-    pub sent: u64,
-    /// System calls in which that was tried: fewer than datagrams, where many were alike.
-    pub sends: u64,
-    /// Datagrams that the kernel refused, other than for want of room: lost.
-    pub send_errors: u64,
-    /// How often a datagram had to wait for room.
-    pub send_waits: u64,
-    /// Datagrams lost because too many waited (`WAITING_MAX`).
-    pub waiting_overflowed: u64,
-    /// Datagrams lost because they waited too long (`WAITING_AGE_MAX`).
-    pub waiting_expired: u64,
-    /// Datagrams to addresses that were never heard from, lost because there were too many of them
-    /// (`STRANGERS_BURST`).
-    pub strangers_refused: u64,
-}
-
-impl Add for SocketStats {
-    type Output = SocketStats;
-
-    /// The figures of two sockets together.
-    fn add(self, other: SocketStats) -> SocketStats {
-        SocketStats {
-            received: self.received + other.received,
-            receive_errors: self.receive_errors + other.receive_errors,
-            sent: self.sent + other.sent,
-            sends: self.sends + other.sends,
-            send_errors: self.send_errors + other.send_errors,
-            send_waits: self.send_waits + other.send_waits,
-            waiting_overflowed: self.waiting_overflowed + other.waiting_overflowed,
-            waiting_expired: self.waiting_expired + other.waiting_expired,
-            strangers_refused: self.strangers_refused + other.strangers_refused,
-        }
+smallrtc::figures! {
+    /// What a socket counted since it was bound.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct SocketStats {
+        /// Datagrams received.
+        pub received: u64,
+        /// Errors of the system while receiving.
+        pub receive_errors: u64,
+        /// Datagrams handed to the kernel.
+        pub sent: u64,
+        /// System calls in which that was tried: fewer than datagrams, where many were alike.
+        pub sends: u64,
+        /// Datagrams that the kernel refused, other than for want of room: lost.
+        pub send_errors: u64,
+        /// How often a datagram had to wait for room.
+        pub send_waits: u64,
+        /// Datagrams lost because too many waited (`WAITING_MAX`).
+        pub waiting_overflowed: u64,
+        /// Datagrams lost because they waited too long (`WAITING_AGE_MAX`).
+        pub waiting_expired: u64,
+        /// Datagrams to addresses that were never heard from, lost because there were too many of them
+        /// (`STRANGERS_BURST`).
+        pub strangers_refused: u64,
     }
 }
 

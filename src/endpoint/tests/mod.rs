@@ -4,6 +4,7 @@ mod lent;
 mod life;
 mod polls;
 mod routing;
+mod totals;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
