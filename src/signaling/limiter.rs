@@ -5,6 +5,10 @@
 //! allowed rate, and is refused when it would lie further ahead than a burst takes. A client whose
 //! instant has passed is as one that was never seen, so it is forgotten.
 //!
+//! Shards of a node, each on a thread, share one [`Clients`]: a client's limit is one for all of
+//! them, wherever its calls are. Their clocks may differ by a turn, and so may the instant at which
+//! a client is let in again.
+//!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
 //! | requests of a client | [`RateLimit`] | 429, counted |
@@ -12,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::RateLimit;
@@ -105,6 +110,53 @@ impl Limiter {
     }
 }
 
+/// What each client used of a node: of one shard that is alone, or of all that share it.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    limiter: Arc<Mutex<Limiter>>,
+    /// Another one tells of the figures.
+    is_guest: bool,
+}
+
+impl Clients {
+    pub(super) fn new(limit: RateLimit) -> Clients {
+        Clients { limiter: Arc::new(Mutex::new(Limiter::new(limit))), is_guest: false }
+    }
+
+    /// The same clients, for a shard beside the one that tells of them.
+    pub(super) fn share(&self) -> Clients {
+        Clients { limiter: Arc::clone(&self.limiter), is_guest: true }
+    }
+
+    /// Takes another limit, for all that share it, and forgets what was used.
+    pub(super) fn set_limit(&self, limit: RateLimit) {
+        let mut limiter = self.limiter();
+        if limiter.limit != limit {
+            *limiter = Limiter::new(limit);
+        }
+    }
+
+    /// Counts a request; the error is how long until the next one may come.
+    pub(super) fn admit(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.limiter().admit(address, now)
+    }
+
+    /// Clients that are known, and those that made room for others: told by one shard alone.
+    pub(super) fn known_and_evicted(&self) -> (u64, u64) {
+        if self.is_guest {
+            return (0, 0);
+        }
+        let limiter = self.limiter();
+        (limiter.len() as u64, limiter.evicted())
+    }
+
+    /// A shard that panicked here left nothing half done that matters: at worst a client is counted
+    /// once too little.
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -178,6 +230,24 @@ mod tests {
         assert!(limiter.admit(heavy, now).is_err(), "who used most is not forgotten");
         assert_eq!(limiter.admit(heavy, now + SECOND), Ok(()));
         assert_eq!((limiter.len(), limiter.order.len()), (1, 1), "the others have paid");
+    }
+
+    #[test]
+    fn shards_that_share_their_clients_let_through_what_one_does_and_one_of_them_tells() {
+        let limit = limiter(5, 2).limit;
+        let (first, now, client) = (Clients::new(RateLimit::OFF), start(), ip("192.0.2.1"));
+        let shards = [first.share(), first.share(), first];
+        // Each is told the same, one after the other, and what was counted stays.
+        shards[0].set_limit(limit);
+        assert_eq!(shards[0].admit(client, now), Ok(()));
+        shards.iter().for_each(|shard| shard.set_limit(limit));
+        let admitted = (0..12).filter(|turn| shards[turn % 3].admit(client, now).is_ok());
+        assert_eq!(admitted.count(), 4);
+        assert_eq!(shards[1].admit(client, now), Err(SECOND / 2));
+        let told = shards.each_ref().map(|shard| shard.known_and_evicted());
+        assert_eq!(told, [(0, 0), (0, 0), (1, 0)]);
+        shards[2].set_limit(RateLimit::OFF);
+        assert_eq!(shards[1].admit(client, now), Ok(()));
     }
 
     #[test]

@@ -47,7 +47,7 @@
 //! | --- | --- | --- |
 //! | body | [`BODY_LEN_MAX`] | 413 |
 //! | candidates of one request | [`CANDIDATES_MAX`] | 400 |
-//! | requests of one client | [`Options::rate_limit`] | 429 |
+//! | requests of one client, of all that share it | [`Options::rate_limit`] | 429 |
 //! | clients whose requests are counted | [`RATE_CLIENTS_MAX`] | who used least is forgotten |
 //! | sessions of `/start` that wait | [`Options::starts_max`], [`Options::start_timeout`] | 503; forgotten |
 //! | `body` of `/start` | [`START_BODY_LEN_MAX`] | 413 |
@@ -85,7 +85,7 @@ pub use options::{
 pub use stats::SignalingStats;
 
 use body::{OfferBody, PatchBody, StartBody};
-use limiter::Limiter;
+use limiter::Clients;
 use names::Names;
 use refusal::Refusal;
 use restarts::Restarts;
@@ -212,7 +212,7 @@ pub struct Signaling {
     names: Names,
     starts: Starts,
     restarts: Restarts,
-    limiter: Limiter,
+    clients: Clients,
     is_gathering: bool,
     is_draining: bool,
     waiting: VecDeque<Waiting>,
@@ -247,7 +247,7 @@ impl Signaling {
     #[must_use]
     pub fn with_options(seed: Seed, options: Arc<Options>) -> Signaling {
         Signaling {
-            limiter: Limiter::new(options.rate_limit),
+            clients: Clients::new(options.rate_limit),
             options,
             names: Names::new(Entropy::new(&seed)),
             starts: Starts::default(),
@@ -263,11 +263,21 @@ impl Signaling {
         }
     }
 
-    /// Takes other options. What was counted for the rate limit is forgotten; sessions of `/start`
-    /// stay.
+    /// Takes other options. With another rate limit, which all take that share it, what was counted
+    /// for it is forgotten; sessions of `/start` stay.
     pub fn set_options(&mut self, options: Arc<Options>) {
-        self.limiter = Limiter::new(options.rate_limit);
+        self.clients.set_limit(options.rate_limit);
         self.options = options;
+    }
+
+    /// Counts the requests of clients together with another signalling of the node, on whatever
+    /// thread that one is: a client's limit is one for both, and the other's
+    /// [`Options::rate_limit`] holds. To be called before the first request.
+    ///
+    /// A request that is passed on to a second one, because the first had no room, is to come
+    /// without its client (`Request::client`), or it counts twice.
+    pub fn share_clients(&mut self, other: &Signaling) {
+        self.clients = other.clients.share();
     }
 
     /// Handles a request. A session that it made comes out of [`Signaling::poll_call`] before the
@@ -381,9 +391,10 @@ impl Signaling {
     /// What was counted since it was made, and what there is now.
     #[must_use]
     pub fn stats(&self) -> SignalingStats {
+        let (clients, clients_evicted) = self.clients.known_and_evicted();
         SignalingStats {
-            clients: self.limiter.len() as u64,
-            clients_evicted: self.limiter.evicted(),
+            clients,
+            clients_evicted,
             starts_waiting: self.starts.waiting() as u64,
             offers_waiting: self.waiting_responses() as u64,
             ..self.stats
@@ -401,7 +412,7 @@ impl Signaling {
             return self.options_of(target, request).map(Reply::Now);
         }
         if let (Some(client), "POST" | "PATCH") = (request.client, request.method) {
-            self.limiter.admit(client, now).map_err(Refusal::Rate)?;
+            self.clients.admit(client, now).map_err(Refusal::Rate)?;
         }
         let start = match target {
             Target::SessionOffer(id) | Target::Session(id) if !self.starts.has(id) => {

@@ -81,7 +81,8 @@ pub enum Origins {
 /// How many requests one client address may make: so many at once, and so many a second for long.
 ///
 /// What is counted is POST and PATCH. An IPv6 address counts with all of its /64, which is what one
-/// customer has. It holds only for requests whose `client` is known.
+/// customer has. It holds only for requests whose `client` is known. With several shards it is one
+/// limit for all of them (`Signaling::share_clients`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     pub(super) limit: Option<(NonZeroU32, NonZeroU32)>,
@@ -95,16 +96,6 @@ impl RateLimit {
     #[must_use]
     pub const fn new(burst: NonZeroU32, per_second: NonZeroU32) -> RateLimit {
         RateLimit { limit: Some((burst, per_second)) }
-    }
-
-    /// The share of one of several shards, rounded up: together they let through what this does.
-    #[must_use]
-    pub fn divided(self, shards: u16) -> RateLimit {
-        let shards = u32::from(shards.max(1));
-        let share = |all: NonZeroU32| {
-            NonZeroU32::new(all.get().div_ceil(shards)).expect("more than none, rounded up")
-        };
-        RateLimit { limit: self.limit.map(|(burst, rate)| (share(burst), share(rate))) }
     }
 }
 
@@ -186,14 +177,6 @@ impl Options {
     pub fn start_timeout(mut self, timeout: Duration) -> Options {
         self.start_timeout = timeout.min(START_TIMEOUT_MAX);
         self
-    }
-
-    /// The settings of each of several shards: the rate limit is [divided](RateLimit::divided), all
-    /// else is the same.
-    #[must_use]
-    pub fn divided(&self, shards: u16) -> Options {
-        let rate_limit = self.rate_limit.divided(shards);
-        Options { rate_limit, ..self.clone() }
     }
 
     /// Whether there may be one call only.
@@ -365,18 +348,5 @@ mod tests {
         assert!(!format!("{server:?}").contains("hush"));
         let stun = serde_json::to_string(&IceServer::default_stun()).unwrap();
         assert_eq!(stun, r#"{"urls":["stun:stun.l.google.com:19302"]}"#);
-    }
-
-    #[test]
-    fn the_shares_of_a_rate_limit_are_not_less_than_the_whole() {
-        let limit = |burst, rate| {
-            RateLimit::new(NonZeroU32::new(burst).unwrap(), NonZeroU32::new(rate).unwrap())
-        };
-        assert_eq!(limit(10, 5).divided(1), limit(10, 5));
-        assert_eq!(limit(10, 5).divided(4), limit(3, 2));
-        assert_eq!(limit(1, 1).divided(256), limit(1, 1));
-        assert_eq!(RateLimit::OFF.divided(4), RateLimit::OFF);
-        let options = Options::new().mode(Mode::Single).rate_limit(limit(4, 2));
-        assert_eq!(options.divided(2), options.clone().rate_limit(limit(2, 1)));
     }
 }

@@ -190,8 +190,8 @@ impl Handle {
     ///
     /// Of several shards the one of the call that it names (`pc_id`) or by whose session it comes
     /// answers, or if there is neither the one with the fewest calls and requests on their way, of
-    /// equals the first. One that is full or gone is chosen only when all are, as is one where the
-    /// client has asked too often.
+    /// equals the first. One that is full or gone is chosen only when all are. The rate limit of a
+    /// client is one for all shards.
     #[must_use]
     pub fn serve(&self, request: Request<'_>) -> Response {
         let response = if self.would_wait_for_itself() { None } else { self.place(request) };
@@ -234,7 +234,7 @@ impl Handle {
     }
 
     /// What the right shard answers; `None` when all are gone.
-    fn place(&self, request: Request<'_>) -> Option<Response> {
+    fn place(&self, mut request: Request<'_>) -> Option<Response> {
         if let [one] = self.lines() {
             return one.request(request, None, None);
         }
@@ -246,10 +246,12 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, Some(on_way)) {
-                Some(response) if ![429, 503].contains(&response.status) => return Some(response),
+                Some(response) if response.status != 503 => return Some(response),
                 other => refused = other.or(refused),
             }
             tried.push(index);
+            // It is one request of its client, however many shards are asked.
+            request.client = request.client.filter(|_| refused.is_none());
         }
         refused
     }

@@ -122,9 +122,9 @@ impl Handle {
     ///
     /// Of several shards the one of the call that it names (`pc_id`) or by whose session it comes
     /// answers, or if there is neither the one with the fewest calls and requests on their way, of
-    /// equals the first. One that is full or gone is chosen only when all are, as is one where the
-    /// client has asked too often.
-    pub async fn serve(&self, request: Request<'_>) -> Response {
+    /// equals the first. One that is full or gone is chosen only when all are. The rate limit of a
+    /// client is one for all shards.
+    pub async fn serve(&self, mut request: Request<'_>) -> Response {
         if let Some(response) = self.ask_named(request).await {
             return response;
         }
@@ -133,10 +133,12 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, on_way).await {
-                Some(response) if ![429, 503].contains(&response.status) => return response,
+                Some(response) if response.status != 503 => return response,
                 other => refused = other.or(refused),
             }
             tried.push(index);
+            // It is one request of its client, however many shards are asked.
+            request.client = request.client.filter(|_| refused.is_none());
         }
         refused.unwrap_or_else(|| Response::unavailable("the server is shutting down"))
     }

@@ -128,7 +128,10 @@ impl Machine {
         let made = parts.map(|(((seat, config), seed), candidates)| {
             Machine::on(seat, config.shared(), &seed, candidates, now)
         });
-        let (machines, lines) = made.unzip();
+        let (mut machines, lines): (Vec<_>, _) = made.unzip();
+        if let Some((first, others)) = machines.split_first_mut() {
+            others.iter_mut().for_each(|other| other.signaling.share_clients(&first.signaling));
+        }
         Ok((machines, Handle::new(config.shard(), lines, placing)))
     }
 

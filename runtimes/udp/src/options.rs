@@ -32,7 +32,7 @@ pub struct Options {
     /// `max_sessions` too. They take the places from that of `Config::place` on.
     pub shards: u16,
     /// What signalling may do. One call alone (`Mode::Single`) is possible with one shard only; the
-    /// rate limit is divided among the shards.
+    /// rate limit is one for all shards.
     pub signaling: signaling::Options,
 }
 
@@ -102,7 +102,7 @@ impl Options {
         let sockets: Vec<Vec<Socket>> = sockets.collect::<io::Result<_>>()?;
         let interfaces = interface_addresses()?;
         let candidates = sockets.iter().map(|own| self.candidates(own, &interfaces)).collect();
-        let signaling = self.signaling.divided(self.shards).shared();
+        let signaling = self.signaling.clone().shared();
         Ok(Opened { seed, sockets, candidates, signaling })
     }
 

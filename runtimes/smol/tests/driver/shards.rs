@@ -498,22 +498,58 @@ fn sessions_are_divided_before_they_are_calls_and_each_leads_to_its_shard() {
 }
 
 #[test]
-fn the_share_of_a_client_is_that_of_all_shards_together() {
-    let mut node = Node::new(&Config::new(), 2);
+fn the_limit_of_a_client_is_one_for_all_shards_whatever_its_requests_name() {
     let number = |number| NonZeroU32::new(number).unwrap();
     let limit = RateLimit::new(number(6), number(1));
-    let options = Options::new().rate_limit(limit).divided(2).shared();
+    let client = "192.0.2.9".parse().unwrap();
+    // Offers go to whichever shard has least to do, candidates to the one that has the call.
+    for methods in [["POST"; 6], ["PATCH"; 6], ["PATCH", "POST", "PATCH", "POST", "POST", "PATCH"]]
+    {
+        let mut node = Node::new(&Config::new(), 2);
+        for machine in &mut node.machines {
+            machine.set_signaling(Options::new().rate_limit(limit).shared());
+        }
+        let calls = [node.new_call(), node.new_call()];
+        let body = json!({ "pc_id": calls[1].pc_id(), "candidates": [] }).to_string();
+        let mut ask = |method| {
+            let body = if method == "POST" { "{}" } else { &body };
+            let request = Request::new(method, "/api/offer", body.as_bytes()).client(client);
+            let handle = node.handle.clone();
+            node.ask(handle.serve(request)).status
+        };
+        for (number, method) in methods.into_iter().enumerate() {
+            assert_eq!(ask(method), if method == "POST" { 400 } else { 200 }, "{number}");
+        }
+        assert_eq!(["POST", "PATCH"].map(&mut ask), [429; 2], "{methods:?}");
+        let stats = node.stats();
+        let refused: u64 = stats.iter().map(|stats| stats.signaling.refused_rate).sum();
+        let known: u64 = stats.iter().map(|stats| stats.signaling.clients).sum();
+        assert_eq!((refused, known), (2, 1), "asked once, and known once");
+        drop(calls);
+    }
+}
+
+#[test]
+fn a_request_that_one_shard_after_the_other_refuses_counts_once_for_its_client() {
+    let mut node = Node::new(&Config::new(), 2);
+    let number = |number| NonZeroU32::new(number).unwrap();
+    let options = Options::new().rate_limit(RateLimit::new(number(6), number(1))).shared();
     for machine in &mut node.machines {
         machine.set_signaling(options.clone());
     }
+    let handle = node.handle.clone();
+    let mut drain = Box::pin(handle.drain());
+    assert!(block_on(poll_once(drain.as_mut())).is_none());
+    node.settle();
     let client = "192.0.2.9".parse().unwrap();
     let mut ask = || {
+        let request = Request::new("POST", "/start", b"{}").client(client);
         let handle = node.handle.clone();
-        node.ask(handle.serve(Request::new("POST", "/api/offer", b"{}").client(client))).status
+        node.ask(handle.serve(request)).status
     };
-    assert_eq!([0; 7].map(|_| ask()), [400, 400, 400, 400, 400, 400, 429]);
-    let refused: Vec<u64> = node.stats().iter().map(|stats| stats.signaling.refused_rate).collect();
-    assert!(refused.iter().all(|refused| *refused >= 1), "both were asked: {refused:?}");
+    assert_eq!([0; 7].map(|_| ask()), [503, 503, 503, 503, 503, 503, 429]);
+    let stats = node.stats();
+    assert!(stats.iter().all(|stats| stats.signaling.refused_draining == 6), "both were asked");
 }
 
 #[test]
