@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smallrtc::Config;
 use smallrtc_server::bots::pass_config;
-use smallrtc_server::{Options, Tls};
+use smallrtc_server::{Network, Options, Tls};
 use smallrtc_smol::SHARDS_MAX;
 
 pub(crate) use load::Load;
@@ -39,7 +39,8 @@ enum Command {
     ///
     /// Exit code 0: every call connected, its data channel opened, and it lasted until the load
     /// ended; with --expect-echo every call that was listened to also heard its own tone. 1: not
-    /// so, the report tells. 2: an option cannot be used.
+    /// so, the report tells. 2: an option cannot be used. Ctrl-C ends the load before its time: the
+    /// calls hang up, and the report tells of what was done; a second one ends at once, with 130.
     Load(Load),
     /// Prints the log of a call as a timeline.
     Show(LogFile),
@@ -77,6 +78,11 @@ pub(crate) struct Serve {
     /// A public address that a 1:1 NAT maps to this machine (cloud machines); may be repeated.
     #[arg(long, value_name = "IP")]
     advertise: Vec<IpAddr>,
+    /// A reverse proxy in front of the server, or a network of them (10.0.0.0/8): what it says in
+    /// `X-Forwarded-For` is the client that limits count for. May be repeated. Without it the
+    /// header means nothing.
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    trusted_proxy: Vec<Network>,
     /// What answers in the calls.
     #[arg(long, value_enum, default_value_t = Bot::Echo)]
     bot: Bot,
@@ -160,6 +166,7 @@ impl Serve {
         options.udp_port = self.udp_port;
         options.shards = self.shards;
         options.advertise = self.advertise;
+        options.trusted_proxies = self.trusted_proxy;
         options.signaling = self.signal.options();
         options
     }
@@ -212,10 +219,12 @@ mod tests {
     #[test]
     fn every_flag_arrives() {
         let words = "--udp-port 0 --shards 2 --advertise 203.0.113.1 --advertise 2001:db8::1 --bot echo \
-            --tls-cert a.pem --tls-key b.pem";
+            --tls-cert a.pem --tls-key b.pem --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1";
         let options = options(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!((options.udp_port, options.shards), (Some(0), 2));
         assert_eq!(options.advertise.len(), 2);
+        let proxies = options.trusted_proxies.iter().map(Network::to_string);
+        assert_eq!(proxies.collect::<Vec<_>>(), ["10.0.0.0/8", "::1/128"]);
         assert_eq!(options.tls, Tls::Files { cert: "a.pem".into(), key: "b.pem".into() });
     }
 
@@ -256,6 +265,7 @@ mod tests {
             (&["--shards", "0"], "--shards"),
             (&["--shards", "257"], "--shards"),
             (&["--advertise", "example.org"], "--advertise"),
+            (&["--trusted-proxy", "10.0.0.1/8"], "--trusted-proxy"),
             (&["--mode", "double"], "--mode"),
             (&["--allowed-origins", "example.org"], "--allowed-origins"),
             (&["--ice-servers", "http://x"], "--ice-servers"),

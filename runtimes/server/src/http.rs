@@ -39,8 +39,12 @@ use crate::limits::{
 };
 use crate::metrics;
 use crate::page::{self, Asset};
+use crate::proxies::{Network, Unreadable, client_of};
 
 type Answer = Response<Full<Bytes>>;
+
+/// Where a proxy says whom it took a request from.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// When a client is to ask again, in seconds, as signalling says it.
 const RETRY_AFTER_S: &str = "2";
@@ -50,6 +54,7 @@ const RETRY_AFTER_S: &str = "2";
 pub(crate) struct Front {
     pub(crate) handle: Handle,
     pub(crate) signaling: signaling::Options,
+    trusted_proxies: Vec<Network>,
     pub(crate) counters: Counters,
     /// No new call is taken any more.
     pub(crate) is_draining: AtomicBool,
@@ -66,6 +71,7 @@ pub(crate) struct Counters {
     pub(crate) requests_late: AtomicU64,
     pub(crate) requests_too_large: AtomicU64,
     pub(crate) connections_broken: AtomicU64,
+    pub(crate) forwarded_unreadable: AtomicU64,
 }
 
 smallrtc::figures! {
@@ -90,13 +96,34 @@ smallrtc::figures! {
         pub requests_too_large: u64,
         /// Connections whose peer broke a limit or the protocol, or left in the middle.
         pub connections_broken: u64,
+        /// Requests of a trusted proxy that did not say readably whom it took them from: they count
+        /// for the proxy.
+        pub forwarded_unreadable: u64,
     }
 }
 
 impl Front {
     pub(crate) fn new(handle: Handle, signaling: signaling::Options) -> Front {
         let counters = Counters::default();
-        Front { handle, signaling, counters, is_draining: AtomicBool::new(false) }
+        let (trusted_proxies, is_draining) = (Vec::new(), AtomicBool::new(false));
+        Front { handle, signaling, trusted_proxies, counters, is_draining }
+    }
+
+    /// Behind these proxies.
+    pub(crate) fn behind(self, trusted_proxies: Vec<Network>) -> Front {
+        Front { trusted_proxies, ..self }
+    }
+
+    /// Whom a request comes from.
+    fn client_of(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().ok());
+        // The values have no other order than their own.
+        let forwarded: Vec<Option<&str>> = forwarded.collect();
+        let client = client_of(peer, &self.trusted_proxies, forwarded.into_iter());
+        client.unwrap_or_else(|Unreadable| {
+            Counters::count(&self.counters.forwarded_unreadable);
+            peer
+        })
     }
 }
 
@@ -116,6 +143,7 @@ impl Counters {
             requests_late: read(&self.requests_late),
             requests_too_large: read(&self.requests_too_large),
             connections_broken: read(&self.connections_broken),
+            forwarded_unreadable: read(&self.forwarded_unreadable),
         }
     }
 }
@@ -222,6 +250,7 @@ async fn signal(front: &Front, client: IpAddr, request: Request<Incoming>) -> An
         Err(error) if error.is::<LengthLimitError>() => return too_large(front),
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "the body ended early"),
     };
+    let client = front.client_of(client, &head.headers);
     let fields = head.headers.iter();
     let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let asked = signaling::Request::new(head.method.as_str(), head.uri.path(), &body);

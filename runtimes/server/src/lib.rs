@@ -53,12 +53,14 @@ pub mod load;
 mod metrics;
 mod options;
 pub mod page;
+mod proxies;
 mod recordings;
 mod server;
 mod tls;
 
 pub use http::HttpStats;
 pub use options::{OptionError, Options, Tls};
+pub use proxies::{Network, NetworkError};
 pub use recordings::Recordings;
 pub use server::Server;
 pub use smallrtc_smol::{AudioBlock, Handle, Peer, PeerSender, Received};

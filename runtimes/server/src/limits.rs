@@ -39,5 +39,10 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// five times `Config::linger` as it is by default.
 pub const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// The trusted proxies that one request may have passed; of one that names more, the client counts
+/// as unknown. 16: more than stand one behind the other anywhere, and few to look at in a head of
+/// [`HTTP_HEAD_MAX`].
+pub const HOPS_MAX: usize = 16;
+
 /// How long a TLS handshake may take.
 pub const TLS_TIME_MAX: Duration = Duration::from_secs(10);

@@ -5,7 +5,8 @@
 //!
 //! Exit codes: 0 after Ctrl-C or SIGTERM, 2 when an option or a file of it cannot be used, 130
 //! after a second signal, which waits for nothing. `smallrtc load` ends with 0 when all calls came
-//! about and lasted, with 1 when not; for `show` and `replay` see [`logs`].
+//! about and lasted, with 1 when not; a signal stops it, and it tells of what it did so far. For
+//! `show` and `replay` see [`logs`].
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +24,7 @@ use async_signal::{Signal, Signals};
 use clap::Parser;
 use futures_lite::{StreamExt, future};
 use smallrtc_server::limits::CLOSE_TIME_MAX;
-use smallrtc_server::load::LoadError;
+use smallrtc_server::load::{LoadError, Stop};
 use smallrtc_server::{OptionError, Peer, Recordings, Server, bots};
 use smol::Timer;
 use tracing::{info, warn};
@@ -96,7 +97,9 @@ fn refuse(error: &str) -> ExitCode {
 /// Runs a load, and prints what it found out.
 fn load(options: Load) -> ExitCode {
     let prints_json = options.prints_json();
-    let report = match options.load().run() {
+    let stop = Stop::new();
+    stop_on_signal(stop.clone());
+    let report = match options.load().run_until(&stop, |_| {}) {
         Ok(report) => report,
         Err(LoadError::Option(error)) if error.option() == "url" => {
             return refuse(&error.to_string());
@@ -116,6 +119,25 @@ fn load(options: Load) -> ExitCode {
     if report.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The first signal ends the calls of a load, which tells of them then; a second one waits for
+/// nothing.
+fn stop_on_signal(stop: Stop) {
+    let mut signals = signals();
+    smol::spawn(async move {
+        interrupted(&mut signals).await;
+        stop.stop();
+        interrupted(&mut signals).await;
+        std::process::exit(i32::from(INTERRUPTED));
+    })
+    .detach();
+}
+
+/// Ctrl-C and SIGTERM; Windows knows Ctrl-C alone, and refuses any other.
+fn signals() -> Option<Signals> {
+    let signals = Signals::new([Signal::Int, Signal::Term]);
+    signals.or_else(|_| Signals::new([Signal::Int])).ok()
+}
+
 async fn run(
     options: smallrtc_server::Options,
     bot: Bot,
@@ -123,9 +145,7 @@ async fn run(
     recordings: Option<Arc<Recordings>>,
 ) -> Result<ExitCode, OptionError> {
     // Before the address is printed, so that whoever waits for it may stop the program at once.
-    let signals = Signals::new([Signal::Int, Signal::Term]);
-    // Windows knows Ctrl-C alone, and refuses any other.
-    let mut signals = signals.or_else(|_| Signals::new([Signal::Int])).ok();
+    let mut signals = signals();
     let server = Server::bind(options).await?;
     announce(&server);
     let (running, ended) = async_channel::bounded::<()>(1);

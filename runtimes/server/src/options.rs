@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use smallrtc::{Config, signaling};
 
+use crate::Network;
+
 /// Where a server listens, what it tells peers, and how it proves itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -24,6 +26,10 @@ pub struct Options {
     pub shards: u16,
     /// Public addresses that a 1:1 NAT maps to this machine.
     pub advertise: Vec<IpAddr>,
+    /// Reverse proxies that are trusted to say whom they took a request from
+    /// (`X-Forwarded-For`), so that limits count for that client; none by default, and then the
+    /// header means nothing. Each must overwrite or append to what the client sent.
+    pub trusted_proxies: Vec<Network>,
     /// Whether HTTP is encrypted; not by default.
     pub tls: Tls,
     /// The settings of the calls.
@@ -73,6 +79,7 @@ impl Options {
             udp_port: None,
             shards: 1,
             advertise: Vec::new(),
+            trusted_proxies: Vec::new(),
             tls: Tls::Off,
             config: Config::new(),
             signaling: signaling::Options::new(),
@@ -104,6 +111,13 @@ impl Options {
     #[must_use]
     pub fn advertise(mut self, address: IpAddr) -> Options {
         self.advertise.push(address);
+        self
+    }
+
+    /// Adds a reverse proxy, or a network of them, that is trusted.
+    #[must_use]
+    pub fn trusted_proxy(mut self, network: Network) -> Options {
+        self.trusted_proxies.push(network);
         self
     }
 

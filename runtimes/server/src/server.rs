@@ -57,7 +57,8 @@ impl Server {
                 error!(%error, "the UDP socket failed");
             }
         });
-        let front = Arc::new(Front::new(handle, options.signaling));
+        let front = Front::new(handle, options.signaling).behind(options.trusted_proxies);
+        let front = Arc::new(front);
         let http = smol::spawn(listen_on(listener, acceptor, Arc::clone(&front), closed));
         let urls = urls(listen, &addresses, options.tls != Tls::Off);
         Ok(Server { front, urls, open, http, driver })

@@ -24,8 +24,8 @@ pub(crate) struct Signal {
         default_value = "", hide_default_value = true, value_parser = ice_servers)]
     ice_servers: IceServers,
     /// How many requests one client address may make: so many at once, and so many a second for
-    /// long; `off` for no limit. Behind a proxy all clients have the proxy's address; and a load
-    /// generator has one, too.
+    /// long; `off` for no limit. A load generator has one address; and behind a proxy all clients
+    /// have the proxy's, unless it is a --trusted-proxy.
     #[arg(long, value_name = "BURST/PER_SECOND", default_value = "500/100",
         value_parser = rate_limit)]
     rate_limit: RateLimit,

@@ -296,8 +296,14 @@ impl Caller {
 
     /// Hangs up, with a word or without.
     pub(super) fn leave(&mut self, abrupt: bool, now: Now, out: &mut Outbox) {
-        if self.stage != Stage::Open {
-            return self.stage = Stage::Ended;
+        match self.stage {
+            Stage::Open => {}
+            Stage::Connecting { .. } if self.times.connected.is_some() => {
+                self.outcome = Some(Outcome::Failed(Failure::Stopped));
+                return self.hang_up(now.instant, out);
+            }
+            Stage::Ended => return,
+            _ => return self.end(Outcome::Failed(Failure::Stopped)),
         }
         let silent = now.instant.saturating_duration_since(self.last_heard.unwrap_or(now.instant));
         if silent >= SILENCE_MAX {

@@ -201,6 +201,8 @@ impl Crew {
     fn leave(&mut self, index: usize, now: Now) {
         if let Some(caller) = &mut self.members[index].caller {
             caller.leave(self.plan.abrupt, now, &mut self.out);
+        } else {
+            self.members[index].failure.get_or_insert(Failure::Stopped);
         }
         self.settle(index);
     }
@@ -220,7 +222,8 @@ impl Crew {
             member.armed = None;
             match &mut member.caller {
                 Some(caller) => caller.handle_timeout(now, &mut self.out),
-                None => self.begin(index, now.instant),
+                None if member.failure.is_none() => self.begin(index, now.instant),
+                None => {}
             }
             self.settle(index);
         }

@@ -50,7 +50,8 @@ mod trust;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,7 @@ use plan::Plan;
 pub use report::{
     Audio, CallReport, Connect, EarlyEnd, Echo, Failure, Figures, Messages, Outcome, Report, Spread,
 };
+use summary::Lasted;
 use tone::Tone;
 
 /// The most calls of a load: each has a port of its own, and there are 28,000 on one address
@@ -85,6 +87,10 @@ const MESSAGES_MAX: u32 = 1_000;
 /// What a load may take beyond its own limits before it is given up: only a machine that stands
 /// still takes as long.
 const STALL_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How often a load looks whether it is to stop. 50 ms: nobody who pressed Ctrl-C notices, and a
+/// look costs nothing.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Many calls to a server.
 #[derive(Clone, Debug)]
@@ -146,6 +152,33 @@ pub enum Phase {
     Steady,
     /// The time is up, or every call is over: callers leave next.
     Ending,
+}
+
+/// Stops a load from another thread, as Ctrl-C does: calls that are there leave as they do at the
+/// end, those that are not yet there are not made any more, and the report tells of what was done.
+/// Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    is_asked: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Nothing is stopped yet.
+    #[must_use]
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// Stops every load that it was given to, within a tenth of a second. It cannot be taken back.
+    pub fn stop(&self) {
+        self.is_asked.store(true, Ordering::Release);
+    }
+
+    /// Whether it was asked for.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Acquire)
+    }
 }
 
 impl Load {
@@ -241,6 +274,14 @@ impl Load {
     /// # Errors
     /// As [`Load::run`].
     pub fn run_with(&self, on_phase: impl FnMut(Phase)) -> Result<Report, LoadError> {
+        self.run_until(&Stop::new(), on_phase)
+    }
+
+    /// As [`Load::run_with`], and ends as soon as it is to stop: [`Report::is_stopped`].
+    ///
+    /// # Errors
+    /// As [`Load::run`].
+    pub fn run_until(&self, stop: &Stop, on_phase: impl FnMut(Phase)) -> Result<Report, LoadError> {
         self.check()?;
         let target = Arc::new(Target::find(&self.url, self.insecure)?);
         let (offers, waiting) = async_channel::bounded(self.calls);
@@ -263,7 +304,7 @@ impl Load {
         let (words, heard) = mpsc::channel();
         let run = Run::begin(&plan, self.threads.min(self.calls), self.calls, &words)?;
         drop((words, plan));
-        run.conduct(self, &heard, on_phase)
+        run.conduct(self, &Words { heard, stop: stop.clone() }, on_phase)
     }
 
     fn check(&self) -> Result<(), OptionError> {
@@ -332,30 +373,38 @@ impl Run {
     fn conduct(
         self,
         load: &Load,
-        words: &Receiver<Word>,
+        words: &Words,
         mut on_phase: impl FnMut(Phase),
     ) -> Result<Report, LoadError> {
         let begin = Duration::from_secs(1) * (load.calls as u32) / load.rate;
         let give_up = Instant::now() + begin + CONNECT_TIME_MAX + STALL_TIME_MAX;
-        let (mut settled, mut ended) = (0, 0);
-        while settled < load.calls {
-            match hear(words, give_up) {
-                Some(Word::Settled) => settled += 1,
-                Some(Word::Ended) => ended += 1,
-                None => return self.failed(),
+        let (mut settled, mut ended, mut is_stopped) = (0, 0, false);
+        while settled < load.calls && !is_stopped {
+            match words.hear(give_up) {
+                Heard::Word(Word::Settled) => settled += 1,
+                Heard::Word(Word::Ended) => ended += 1,
+                Heard::Stop => is_stopped = true,
+                Heard::Nothing => return self.failed(),
             }
         }
-        self.tell(|| Inbound::Steady);
-        on_phase(Phase::Steady);
-        let steady = Instant::now();
-        while ended < load.calls {
-            match hear(words, steady + load.duration) {
-                Some(Word::Ended) => ended += 1,
-                Some(Word::Settled) => {}
-                None => break,
+        let steady = (!is_stopped).then(|| {
+            self.tell(|| Inbound::Steady);
+            on_phase(Phase::Steady);
+            Instant::now()
+        });
+        while let Some(steady) = steady
+            && ended < load.calls
+            && !is_stopped
+        {
+            match words.hear(steady + load.duration) {
+                Heard::Word(Word::Ended) => ended += 1,
+                Heard::Word(Word::Settled) => {}
+                Heard::Stop => is_stopped = true,
+                Heard::Nothing => break,
             }
         }
-        let lasted = steady.elapsed();
+        let steady = steady.map(|since| since.elapsed()).unwrap_or_default();
+        let lasted = Lasted { steady, is_stopped };
         on_phase(Phase::Ending);
         self.tell(|| Inbound::End);
         let give_up = Instant::now() + LEAVE_TIME_MAX + STALL_TIME_MAX;
@@ -377,7 +426,34 @@ impl Run {
     }
 }
 
-/// The next word; `None` when there is none until then.
-fn hear(words: &Receiver<Word>, until: Instant) -> Option<Word> {
-    words.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+/// What crews tell, and who stops the load.
+struct Words {
+    heard: Receiver<Word>,
+    stop: Stop,
+}
+
+/// What was heard.
+enum Heard {
+    Word(Word),
+    /// The load is to stop.
+    Stop,
+    /// Nothing came in time, or nobody is left to say anything.
+    Nothing,
+}
+
+impl Words {
+    /// The next word until then.
+    fn hear(&self, until: Instant) -> Heard {
+        loop {
+            if self.stop.is_asked() {
+                return Heard::Stop;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(left.min(STOP_LOOK_INTERVAL)) {
+                Ok(word) => return Heard::Word(word),
+                Err(RecvTimeoutError::Timeout) if left > STOP_LOOK_INTERVAL => {}
+                Err(_) => return Heard::Nothing,
+            }
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct Report {
     /// Whether the kernel stamped what arrived. Where it did not, the times of arrival are those
     /// at which this process read: its own lateness is in them.
     pub kernel_timestamps: bool,
+    /// Whether the load was [stopped](super::Stop) before its time was up.
+    pub is_stopped: bool,
     /// Whether the bot was expected to return the sound.
     pub expects_echo: bool,
     /// All calls together.
@@ -116,6 +118,9 @@ pub enum Failure {
     /// It ended while it was being set up.
     #[error("ended while connecting: {0}")]
     Ended(EarlyEnd),
+    /// The load was stopped before it came about.
+    #[error("the load was stopped before")]
+    Stopped,
 }
 
 /// Why a call ended before the load did.
@@ -355,7 +360,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { audio, messages, echo, .. } = &self.total;
         let seconds = self.steady.as_secs_f64();
-        writeln!(f, "{} calls to {}, {seconds:.1} s together", self.calls.len(), self.url)?;
+        let stopped = if self.is_stopped { ", stopped before the time was up" } else { "" };
+        let calls = self.calls.len();
+        writeln!(f, "{calls} calls to {}, {seconds:.1} s together{stopped}", self.url)?;
         for (outcome, calls) in &self.outcomes {
             writeln!(f, "  {calls:6}  {outcome}")?;
         }

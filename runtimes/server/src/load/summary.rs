@@ -27,8 +27,17 @@ struct Sum {
     outcomes: BTreeMap<String, usize>,
 }
 
+/// How long a load went on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lasted {
+    /// All calls together.
+    pub(super) steady: Duration,
+    /// It was stopped.
+    pub(super) is_stopped: bool,
+}
+
 /// Adds up what crews leave behind.
-pub(super) fn report(load: &Load, steady: Duration, crews: Vec<Crew>) -> Report {
+pub(super) fn report(load: &Load, lasted: Lasted, crews: Vec<Crew>) -> Report {
     let mut sum = Sum::default();
     let kernel_timestamps = crews.iter().all(|crew| crew.kernel_timestamps);
     let mut calls = Vec::with_capacity(load.calls);
@@ -46,8 +55,9 @@ pub(super) fn report(load: &Load, steady: Duration, crews: Vec<Crew>) -> Report 
     total.echo.delay = (&sum.delay).into();
     Report {
         url: load.url.clone(),
-        steady,
+        steady: lasted.steady,
         kernel_timestamps,
+        is_stopped: lasted.is_stopped,
         expects_echo: load.expects_echo,
         total,
         connect: Connect {

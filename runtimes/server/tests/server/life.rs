@@ -12,7 +12,7 @@ use smallrtc::signaling::{self, Mode, Origins, RateLimit};
 use smallrtc_server::{Options, Received, Server};
 
 use crate::program;
-use crate::support::{Answer, address, ask, get, loopback, send, serve};
+use crate::support::{Answer, address, ask, figure, get, loopback, send, serve};
 
 const OFFER: &str = include_str!("../../../../tests/sim/src/fixtures/offer.sdp");
 
@@ -36,15 +36,6 @@ async fn session(to: SocketAddr, body: &str) -> String {
     let answer = post(to, "/start", body).await;
     assert_eq!(answer.status, 200);
     json_of(&answer)["sessionId"].as_str().expect("an id").to_owned()
-}
-
-/// The value of a figure of the first shard.
-async fn figure(to: SocketAddr, name: &str) -> f64 {
-    let answer = ask(to, get("/metrics")).await;
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let text = String::from_utf8(answer.body).expect("UTF-8");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")
 }
 
 async fn bind(options: Options) -> (Server, SocketAddr) {

@@ -1,10 +1,17 @@
 //! `smallrtc load` as a program: what it prints and how it ends.
 
+#![expect(clippy::disallowed_methods, reason = "a program ends in real time, within its bounds")]
+
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::program::{end, serve, signal, smallrtc};
+use crate::support::figure;
+
+/// What anything here may take that does not wait for its time.
+const SOON: Duration = Duration::from_secs(20);
 
 /// The exit code and what was printed.
 fn load(flags: &[&str]) -> (Option<i32>, String) {
@@ -39,6 +46,55 @@ fn a_load_on_the_pass_bot_succeeds_with_a_table_and_with_json() {
     assert!(report["total"]["messages"]["round_trip"]["p50_us"].as_u64() > Some(0), "{text}");
     assert!(report["total"]["audio"]["received"].as_u64() > Some(10), "{text}");
     stop(child);
+}
+
+/// A load that is sent a signal when so many calls are open at the bot; its exit code and report.
+fn stopped(flags: &[&str], at: usize) -> (Option<i32>, Value) {
+    let (child, url) = bot(&["--bot", "pass"]);
+    let address = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let load = smallrtc(&[&["load", &url, "--json"], flags].concat());
+    let opened = r#"smallrtc_sessions{shard="0"}"#;
+    let since = Instant::now();
+    while smol::block_on(figure(address, opened)) < at as f64 {
+        assert!(since.elapsed() < SOON, "the calls do not come");
+    }
+    signal(&load, "-INT");
+    let since = Instant::now();
+    let output = load.wait_with_output().expect("it ends");
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    let closed = r#"smallrtc_endpoint_closed_hung_up_total{shard="0"}"#;
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let report: Value = serde_json::from_str(&text).expect("a report");
+    let completed = report["outcomes"]["completed"].as_u64().unwrap_or_default();
+    let since = Instant::now();
+    while smol::block_on(figure(address, closed)) < completed as f64 {
+        assert!(since.elapsed() < SOON, "its calls hung up");
+    }
+    stop(child);
+    (output.status.code(), report)
+}
+
+#[test]
+fn ctrl_c_ends_the_calls_of_a_load_and_its_report_tells_of_what_they_did() {
+    let (code, report) = stopped(&["--calls", "2", "--duration", "10m"], 2);
+    let outcomes = report["outcomes"].as_object().unwrap();
+    let completed = outcomes.get("completed").and_then(Value::as_u64).unwrap_or_default();
+    // A signal may come between a session's being made and its call's being open.
+    let others = outcomes.get("failed: the load was stopped before").and_then(Value::as_u64);
+    assert_eq!(completed + others.unwrap_or_default(), 2, "{outcomes:?}");
+    assert_eq!(code, Some(i32::from(completed < 2)), "{outcomes:?}");
+    assert_eq!(report["is_stopped"], true);
+    assert_eq!(report["calls"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn ctrl_c_while_calls_begin_makes_no_more_of_them() {
+    let (code, report) = stopped(&["--calls", "500", "--rate", "10"], 3);
+    assert_eq!(code, Some(1), "not all of them came about");
+    let stopped = report["outcomes"]["failed: the load was stopped before"].as_u64();
+    assert!(stopped.is_some_and(|stopped| (400..=497).contains(&stopped)), "{stopped:?}");
+    assert_eq!((&report["is_stopped"], &report["steady_us"]), (&true.into(), &0.into()));
+    assert_eq!(report["calls"].as_array().unwrap().len(), 500);
 }
 
 #[test]

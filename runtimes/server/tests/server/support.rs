@@ -82,3 +82,12 @@ pub(crate) fn send(method: &str, path: &str, body: &str) -> String {
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
 }
+
+/// The value of a figure of the first shard.
+pub(crate) async fn figure(to: SocketAddr, name: &str) -> f64 {
+    let answer = ask(to, get("/metrics")).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(answer.body).expect("UTF-8");
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")
+}
