@@ -18,14 +18,23 @@ const MESSAGE_SIZE_DEFAULT: usize = 64 * 1024;
 
 const MESSAGE_SIZE: &str = "a=max-message-size:";
 
-/// What sound and pictures go by.
-const PROFILE: &str = "UDP/TLS/RTP/SAVPF";
-
-/// Other words for it.
-const PROFILES: [&str; 3] = ["UDP/TLS/RTP/SAVP", "RTP/SAVPF", "RTP/SAVP"];
-
 const TRANSPORT_CC: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// The protocol of sound and pictures that the engine reads.
+const RTP_PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+
+/// Those that mean the same (RFC 8829 section 5.1.2): whatever is written, keys come from DTLS.
+/// Small devices write the first (libpeer, on which the ESP32 client is built).
+const RTP_PROTOCOLS: [&str; 7] = [
+    "UDP/TLS/RTP/SAVP",
+    "TCP/TLS/RTP/SAVPF",
+    "TCP/TLS/RTP/SAVP",
+    "RTP/SAVPF",
+    "RTP/SAVP",
+    "RTP/AVPF",
+    "RTP/AVP",
+];
 
 /// The lines of one m-section, or of the part before the first.
 pub(super) type Section<'a> = Vec<&'a str>;
@@ -78,9 +87,9 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 ///   its first 300 kbit/s.
 /// - A missing direction is `sendrecv` (RFC 8866 section 6.7), a missing group of one section that
 ///   section: the engine wants both to be written, small devices leave them out.
+/// - Sound and pictures have the one protocol that the engine reads. [`answer`] says the peer's own
+///   again.
 /// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
-/// - A profile is `UDP/TLS/RTP/SAVPF`, the only one that the engine reads. Small devices write
-///   others, and mean the same (RFC 8829 section 5.1.2 has the list).
 /// - The peer's largest message is never less than ours: the engine reads it in the first offer
 ///   that has a channel, and in no other. [`message_max`] is what counts.
 pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
@@ -122,7 +131,7 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
             || line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc");
         let for_video_only = kind == LineKind::Audio && congestion;
         if index == 0 {
-            push(text, &line_for_engine(line, &formats));
+            push(text, &line_for_engine(kind, line, &formats));
         } else if !is_left_out(line) && !for_video_only && is_about(line, &formats) {
             push(text, line);
         }
@@ -135,17 +144,20 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
 }
 
 /// An m-line with these formats, or with its own when there are none.
-fn line_for_engine(line: &str, formats: &[&str]) -> String {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [kind, port, profile, offered @ ..] = &words[..] else { return line.to_owned() };
-    let profile = if PROFILES.contains(profile) { PROFILE } else { profile };
-    let formats = if formats.is_empty() { offered } else { formats };
-    format!("{kind} {port} {profile} {}", formats.join(" "))
-}
-
-/// The profile of an m-line.
-fn profile(line: &str) -> Option<&str> {
-    line.split_ascii_whitespace().nth(2)
+fn line_for_engine(kind: LineKind, line: &str, formats: &[&str]) -> String {
+    let mut words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let is_rtp = matches!(kind, LineKind::Audio | LineKind::Video);
+    if let Some(protocol) = words.get_mut(2)
+        && is_rtp
+        && RTP_PROTOCOLS.contains(protocol)
+    {
+        *protocol = RTP_PROTOCOL;
+    }
+    if !formats.is_empty() {
+        words.truncate(3);
+        words.extend(formats);
+    }
+    words.join(" ")
 }
 
 /// The payload types of the section that stand for a codec of ours or for its repair stream (RFC
@@ -237,12 +249,12 @@ pub(super) struct Ours<'a> {
 /// The answer as the peer is to read it.
 ///
 /// - Our credentials stand in the place of the engine's: after an ICE restart it makes its own.
+/// - A line has the protocol that it was offered with (RFC 8829 section 5.3.1).
 /// - A refused line says port 0 and `inactive`, and is not in the group (RFC 9143 section 7.3.3);
 ///   the engine writes `sendrecv` and leaves it in.
 /// - All candidates stand once, in the first line that is not refused, which is the one whose
 ///   transport the bundle uses (RFC 9143 section 7.3); nothing is trickled to the peer, so
 ///   `end-of-candidates` closes them.
-/// - A profile is the one that was offered (RFC 3264 section 6).
 /// - Lines that the engine was not shown are refused in their place: an answer has as many as the
 ///   offer (RFC 8829 section 5.3.1).
 pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
@@ -282,9 +294,8 @@ fn group(offer: &Offer, rejected: &[bool]) -> String {
 
 fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Ours<'_>) {
     for line in section {
-        let other = profile(offered).filter(|profile| PROFILES.contains(profile));
-        if let Some(other) = other.filter(|_| line.starts_with("m=")) {
-            push(text, &line.replacen(PROFILE, other, 1));
+        if line.starts_with("m=") {
+            push(text, &line_answer(line, offered));
         } else if line.starts_with("a=ice-ufrag:") {
             push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
         } else if line.starts_with("a=ice-pwd:") {
@@ -292,6 +303,16 @@ fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Our
         } else if !is_candidate(line) && (ours.tells_sctp_init || snap::value(line).is_none()) {
             push(text, line);
         }
+    }
+}
+
+/// The engine's m-line under the protocol of the peer's.
+fn line_answer(line: &str, offered: &str) -> String {
+    match offered.split_ascii_whitespace().nth(2) {
+        Some(protocol) if RTP_PROTOCOLS.contains(&protocol) => {
+            line.replacen(RTP_PROTOCOL, protocol, 1)
+        }
+        _ => line.to_owned(),
     }
 }
 

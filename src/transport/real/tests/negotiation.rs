@@ -89,6 +89,35 @@ fn the_answer_to_a_small_device_is_small_and_complete() {
 }
 
 #[test]
+fn sound_and_pictures_are_answered_under_whichever_protocol_they_were_offered() {
+    let own = "UDP/TLS/RTP/SAVPF";
+    let video = ESP32.replace("audio", "video").replace("111 opus/48000/2", "111 VP8/90000");
+    for protocol in [
+        own,
+        "UDP/TLS/RTP/SAVP",
+        "TCP/TLS/RTP/SAVPF",
+        "TCP/TLS/RTP/SAVP",
+        "RTP/SAVPF",
+        "RTP/SAVP",
+        "RTP/AVPF",
+        "RTP/AVP",
+    ] {
+        for (kind, sdp) in [("audio", ESP32), ("video", &video)] {
+            let offer = Offer::parse(&sdp.replace(own, protocol)).unwrap();
+            let mut bot = bot(&Config::new(), 1);
+            let local = LocalCandidate::host(TransportId(3), address(BOT));
+            bot.add_local_candidate(local, epoch());
+            let negotiated = bot.accept_offer(&offer, credentials(1), epoch()).unwrap();
+            let answer = negotiated.answer.sdp();
+            let line = format!("m={kind} 9 {protocol} 111");
+            assert_eq!(lines_with(answer, "m="), [line], "{answer}");
+            // And again, as a later offer is tried on a shadow first.
+            assert!(bot.accept_offer(&offer, credentials(2), epoch()).is_ok(), "{protocol}");
+        }
+    }
+}
+
+#[test]
 fn congestion_feedback_is_for_video_only() {
     let mut pair = Pair::new(&Config::new(), 1);
     let negotiated = pair.negotiate(|api| {
