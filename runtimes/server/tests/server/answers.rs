@@ -57,9 +57,10 @@ fn the_answer_to_an_esp32_has_a_length_and_fits_into_what_it_reads() {
             assert_eq!(answer.header("content-length"), Some(&*length.to_string()));
             assert_eq!(answer.header("transfer-encoding"), None);
             assert_eq!(answer.header("content-type"), Some("application/json"));
-            let prints = sdp.lines().filter(|line| line.starts_with("a=fingerprint:"));
-            let prints: Vec<&str> = prints.collect();
-            assert!(matches!(prints[..], [one] if one.contains(":sha-256 ")), "{prints:?}");
+            let beginning = |name: &str| sdp.lines().filter(|line| line.starts_with(name)).count();
+            let prints = beginning("a=fingerprint:");
+            assert_eq!((prints, beginning("a=fingerprint:sha-256 ")), (beginning("m="), prints));
+            assert!(sdp.contains("UDP/TLS/RTP/SAVP 111\r\n"), "as it was offered: {sdp}");
             let mut candidates: Vec<&str> =
                 sdp.lines().filter(|line| line.starts_with("a=candidate:")).collect();
             assert_eq!(candidates.len(), addresses, "{candidates:?}");
@@ -142,7 +143,7 @@ fn what_is_wrong_with_a_body_is_named_by_its_field_or_its_place() {
             ("PATCH", "/api/offer", "{}", "pc_id: missing".to_owned()),
             ("PATCH", "/api/offer", r#"{"pc_id":"x"}"#, "candidates: missing".to_owned()),
             ("PATCH", "/api/offer", r#"{"pc_id":"x","candidates":7}"#, "candidates: ".to_owned()),
-            ("POST", "/start", "[", "body: ".to_owned()),
+            ("POST", "/start", "[]", "body: not an object".to_owned()),
             ("POST", "/start", r#"{"transport":7}"#, "transport: ".to_owned()),
         ] {
             let answer = ask(to, send(method, path, body)).await;
