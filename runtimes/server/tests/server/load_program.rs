@@ -51,7 +51,8 @@ fn a_load_on_the_pass_bot_succeeds_with_a_table_and_with_json() {
 /// A load that is sent a signal when so many calls are open at the bot; its exit code and report.
 fn stopped(flags: &[&str], at: usize) -> (Option<i32>, Value) {
     let (child, url) = bot(&["--bot", "pass"]);
-    let address = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let address = url.trim_start_matches("http://").trim_end_matches('/').parse();
+    let address = address.expect("an address");
     let load = smallrtc(&[&["load", &url, "--json"], flags].concat());
     let opened = r#"smallrtc_sessions{shard="0"}"#;
     let since = Instant::now();

@@ -14,13 +14,13 @@ const ASKED_MAX: usize = 50;
 
 /// So many requests of a client at once, and one a second.
 fn limited(burst: u32) -> Options {
-    let number = |number| NonZeroU32::new(number).unwrap();
+    let number = |number| NonZeroU32::new(number).expect("not 0");
     let limit = RateLimit::new(number(burst), number(1));
     loopback().signaling(signaling::Options::new().rate_limit(limit))
 }
 
 fn network(text: &str) -> Network {
-    text.parse().unwrap()
+    text.parse().expect("a network")
 }
 
 /// A request that a proxy forwards with this header.
