@@ -79,7 +79,7 @@ async fn run(
     let here = socket.local_addr()?;
     let mut buffer = [0; 2048];
     let mut closing = false;
-    while !(closing && endpoint.is_empty()) {
+    loop {
         endpoint.handle_timeout(Instant::now());
         signaling.handle_timeout(&mut endpoint, Instant::now());
         while let Some((id, event)) = endpoint.poll_event() {
@@ -88,6 +88,10 @@ async fn run(
         while let Some(transmit) = endpoint.poll_transmit() {
             // What finds no room is lost, as on any network.
             socket.try_send_to(&transmit.payload, transmit.destination).ok();
+        }
+        // Looked at before the wait: when the last call has ended, nothing else may come.
+        if closing && endpoint.is_empty() {
+            return Ok(());
         }
         let due = [endpoint.poll_timeout(), signaling.poll_timeout()].into_iter().flatten().min();
         let due = due.unwrap_or_else(|| Instant::now() + IDLE_MAX);
@@ -108,7 +112,6 @@ async fn run(
             }
         }
     }
-    Ok(())
 }
 
 /// The bot: what it hears and reads, it says and writes.

@@ -16,7 +16,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use smallrtc_server::load::{Load, Report};
+
+const OFFER: &str = include_str!("../../../tests/sim/src/fixtures/offer.sdp");
 
 /// Where the page comes from that asks.
 const ORIGIN: &str = "http://localhost:5173";
@@ -181,6 +184,43 @@ fn faults_of_signalling(url: &str) -> Vec<String> {
     rules.iter().filter(|(holds, _)| !holds).map(|(_, fault)| (*fault).to_owned()).collect()
 }
 
+/// One call through all requests that make and steer it, each under both paths: every example
+/// leaves them to the same signalling.
+fn faults_of_a_call(url: &str) -> Vec<String> {
+    let ask = |method, path: &str, body: Value| ask(url, method, path, "", &body.to_string());
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let (_, start) = ask("POST", "/start", json!({}));
+    let by_session =
+        format!("/sessions/{}/api/offer", json(&start)["sessionId"].as_str().unwrap_or("?"));
+    let (head, answer) = ask("POST", &by_session, json!({ "type": "offer", "sdp": OFFER }));
+    let (made, pc_id) = (json(&answer), json(&answer)["pc_id"].clone());
+    let candidate = json!({ "candidate": "candidate:1 1 udp 1 127.0.0.1 9 typ host" });
+    let trickle = json!({ "pc_id": pc_id, "candidates": [candidate] });
+    let again = json!({ "type": "offer", "sdp": OFFER, "pc_id": pc_id });
+    let length = format!("content-length: {}\r\n", answer.len());
+    let mut rules = vec![
+        (head.contains(" 200 ") && made["type"] == "answer", "no call by a session"),
+        (pc_id.is_string(), "the call has no name"),
+        (head.contains(&length) && !head.contains("transfer-encoding"), "an answer without length"),
+    ];
+    for path in ["/api/offer", &by_session] {
+        let (head, taken) = ask("PATCH", path, trickle.clone());
+        rules.push((head.contains(" 200 "), "candidates are refused"));
+        rules.push((taken == r#"{"status":"success"}"#, "candidates are not taken"));
+        let (head, answer) = ask("POST", path, again.clone());
+        let is_same = json(&answer)["pc_id"] == pc_id;
+        rules.push((head.contains(" 200 ") && is_same, "a re-offer makes another call"));
+    }
+    let (head, detail) = ask("GET", "/api/offer", json!({}));
+    let is_told = head.contains("allow: post, patch, options\r\n");
+    rules.push((head.contains(" 405 ") && is_told, "a wrong method is not told the right ones"));
+    rules.push((detail == r#"{"detail":"Method Not Allowed"}"#, "nor what is wrong with it"));
+    let (head, detail) = ask("POST", "/api/nothing", json!({}));
+    rules.push((head.contains(" 404 ") && detail == r#"{"detail":"Not Found"}"#, "a wrong path"));
+    let faults = rules.iter().filter(|(holds, _)| !holds);
+    faults.map(|(_, fault)| (*fault).to_owned()).collect()
+}
+
 /// Calls an example, then ends it; gives what was wrong.
 fn call(name: &str, path: &Path) -> Vec<String> {
     let mut program = Program::start(name, path);
@@ -188,6 +228,7 @@ fn call(name: &str, path: &Path) -> Vec<String> {
     let report = load.run().unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut faults = faults(&report);
     faults.extend(faults_of_signalling(&program.url));
+    faults.extend(faults_of_a_call(&program.url));
     if !faults.is_empty() {
         println!("{name}\n{report}");
     }
