@@ -246,9 +246,9 @@ impl Config {
     }
 
     /// How many of an endpoint's sessions may be half-open: answered, and never connected yet. One
-    /// more is refused, whatever [`Config::max_sessions`] has room for. 256: as many callers as come
-    /// within the 10 s that a slow connect takes when 25 come in a second; each of them holds memory
-    /// and timers that it has not paid for with a handshake.
+    /// more is refused, whatever [`Config::max_sessions`] has room for. 256: as many callers as
+    /// come within the 10 s that a slow connect takes when 25 come in a second; each of them holds
+    /// memory and timers that it has not paid for with a handshake.
     ///
     /// # Errors
     /// [`ConfigError::OutOfRange`] for 0, with which nobody could ever call, and from 16777216 on,

@@ -3,8 +3,8 @@
 use crate::figures;
 
 figures! {
-    /// What signalling counted since it was made. Every request is counted once in `requests`, and once
-    /// more in what it became.
+    /// What signalling counted since it was made. Every request is counted once in `requests`, and
+    /// once more in what it became.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct SignalingStats {

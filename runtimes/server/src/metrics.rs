@@ -1,10 +1,11 @@
 //! Every figure of a server as text that Prometheus reads (exposition format 0.0.4).
 //!
-//! Each field of the structs of figures becomes one line for each shard, so that none is forgotten:
-//! `HandleStats::endpoint.sessions_closed` is `smallrtc_endpoint_sessions_closed_total`. Names begin
-//! with `smallrtc_`; what never falls ends in `_total`; times are in seconds, lengths in bytes,
-//! shares between 0 and 1, and all else is a number of things. What belongs to a shard has the label
-//! `shard`, counted from 0. What calls counted is the sum over all that there ever were.
+//! Each field of the structs of figures becomes one line for each shard, so that none is
+//! forgotten: `HandleStats::endpoint.sessions_closed` is `smallrtc_endpoint_sessions_closed_total`.
+//! Names begin with `smallrtc_`; what never falls ends in `_total`; times are in seconds, lengths
+//! in bytes, shares between 0 and 1, and all else is a number of things. What belongs to a shard
+//! has the label `shard`, counted from 0. What calls counted is the sum over all that there ever
+//! were.
 
 use std::fmt::Write;
 

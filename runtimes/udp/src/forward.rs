@@ -91,8 +91,8 @@ smallrtc::figures! {
     pub struct ForwardStats {
         /// Datagrams given to other shards.
         pub handed: u64,
-        /// Datagrams and proofs lost on the way, because the other shard had too many or is gone, or
-        /// because they were too long.
+        /// Datagrams and proofs lost on the way, because the other shard had too many or is gone,
+        /// or because they were too long.
         pub dropped: u64,
         /// Datagrams taken from other shards.
         pub taken: u64,

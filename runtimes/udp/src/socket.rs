@@ -57,8 +57,8 @@ smallrtc::figures! {
         pub waiting_overflowed: u64,
         /// Datagrams lost because they waited too long (`WAITING_AGE_MAX`).
         pub waiting_expired: u64,
-        /// Datagrams to addresses that were never heard from, lost because there were too many of them
-        /// (`STRANGERS_BURST`).
+        /// Datagrams to addresses that were never heard from, lost because there were too many of
+        /// them (`STRANGERS_BURST`).
         pub strangers_refused: u64,
     }
 }
