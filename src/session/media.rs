@@ -321,6 +321,7 @@ impl Session {
         let pushed = slot.inbox.push(frame);
         let readable = !slot.inbox.is_empty();
         let is_read = !slot.inbox.is_idle();
+        // A request that is not made must not put off the one that a reader makes who comes back.
         let due = is_read && slot.wish.picture(packet.keyframe, self.stats.rtt, now);
         let broken = pushed.wants_keyframe || is_read && !packet.contiguous && !packet.keyframe;
         self.stats.encoded_received += 1;

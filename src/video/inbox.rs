@@ -212,6 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_ends_with_the_reader_that_comes_back_however_much_was_read_before_it() {
+        let mut inbox = EncodedInbox::new(true);
+        for number in 0..10 {
+            let _ = inbox.push(frame(number * 100, number == 0, 10));
+            assert!(inbox.pop().is_some());
+        }
+        // The pause begins with the first picture that nobody takes.
+        for number in 100..=120 {
+            assert_eq!(inbox.push(frame(number * 100, false, 10)), Pushed::default());
+        }
+        assert!(inbox.push(frame(12_001, false, 10)).dropped == 22 && inbox.is_idle());
+        inbox.wake();
+        for number in 200..=220 {
+            let keyframe = number == 200;
+            assert_eq!(inbox.push(frame(number * 100, keyframe, 10)), Pushed::default());
+        }
+        assert!(!inbox.is_idle());
+        assert_eq!(inbox.pop().map(|frame| frame.time), Some(Duration::from_secs(20)));
+    }
+
+    #[test]
     fn without_a_keyframe_to_go_on_from_one_is_wanted_and_waited_for() {
         let mut inbox = EncodedInbox::new(true);
         assert_eq!(inbox.push(frame(0, true, BYTES_MAX)), Pushed::default());

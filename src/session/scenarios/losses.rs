@@ -118,6 +118,30 @@ fn packets_of_sound_that_find_no_room_are_a_counted_loss_and_none_counts_as_sent
 }
 
 #[test]
+fn a_keyframe_is_not_asked_for_while_nobody_reads_and_at_once_when_somebody_does() {
+    let mut rig = Rig::connected();
+    let picture = |rig: &mut Rig, number: u64| {
+        rig.pass(SECOND / 10);
+        rig.check();
+        rig.send(media(1, Codec::Vp8, (number, number * 9_000), b"picture"));
+    };
+    let start = rig.session.stats().keyframes_requested;
+    // The second is missing, and the keyframe that would mend it never comes.
+    for number in (0..=21).filter(|number| *number != 1) {
+        picture(&mut rig, number);
+    }
+    let asked = rig.session.stats().keyframes_requested;
+    assert!(asked > start + 1, "while somebody may read it is asked for again and again");
+    for number in 22..100 {
+        picture(&mut rig, number);
+    }
+    let stats = rig.session.stats();
+    assert_eq!((stats.keyframes_requested, stats.encoded_dropped), (asked, 99));
+    assert_eq!(rig.session.recv_encoded(TrackId(1)), None);
+    assert_eq!(rig.session.stats().keyframes_requested, asked + 1, "somebody reads again");
+}
+
+#[test]
 fn pictures_that_are_pulled_too_slowly_are_dropped_counted_and_a_keyframe_is_asked_for() {
     let mut rig = Rig::connected();
     rig.pass(SECOND);
