@@ -270,6 +270,18 @@ fn replies_that_nobody_polls_stay_few_and_are_counted() {
 }
 
 #[test]
+fn at_the_limit_the_replies_that_came_first_stay() {
+    let mut rtvi = Rtvi::new();
+    rtvi.handle(Message::text(READY));
+    for _ in 0..REPLIES_MAX {
+        rtvi.handle(Message::text(NONSENSE));
+    }
+    let kept = replies(&mut rtvi);
+    assert_eq!(kept.len(), REPLIES_MAX);
+    assert!(kept[0].contains(r#""type":"bot-ready""#), "the page waits for it: {}", kept[0]);
+}
+
+#[test]
 fn what_a_bot_says_is_written_as_the_original_writes_it() {
     let (value, words) = (json!({ "a": 1 }), "hi");
     for (message, kind, rest) in [

@@ -161,6 +161,19 @@ fn a_call_on_its_way_makes_room_for_the_one_that_replaces_it() {
 }
 
 #[test]
+fn a_connected_call_makes_no_room_among_those_on_their_way() {
+    let mut rig = Rig::new();
+    let old = rig.connected(1);
+    for _ in 0..Endpoint::HALF_OPEN_MAX {
+        rig.call();
+    }
+    let full = NegotiateError::Full { limit: Endpoint::HALF_OPEN_MAX };
+    let refused = rig.endpoint.replace(old.id, &offer(), rig.now).map(|(id, _)| id);
+    assert_eq!(refused, Err(full));
+    assert_eq!(rig.state(&old), Some(ConnectionState::Connected), "and stays");
+}
+
+#[test]
 fn however_many_sessions_are_configured_every_one_has_a_slot_that_a_ufrag_can_name() {
     let rig = Rig::with(Config::new().max_sessions(usize::MAX));
     assert_eq!(rig.endpoint.sessions_max(), Ufrag::SLOTS as usize - 1);

@@ -106,6 +106,34 @@ fn a_client_that_does_not_wait_any_more_leaves_nothing() {
 }
 
 #[test]
+fn an_answer_that_waited_names_the_page_that_asked() {
+    let mut rig = Rig::new();
+    let (pc_id, _) = rig.restarted();
+    let page = "http://localhost:5173";
+    let body = trickle(&pc_id, &[CANDIDATE]);
+    let request = Request::new("PATCH", "/api/offer", body.as_bytes());
+    let Reply::Later(_) = rig.handle(request.headers([("Origin", page)])) else {
+        panic!("it does not wait")
+    };
+    rig.now += HELD_AT_MOST;
+    rig.signaling.handle_timeout(&mut rig.endpoint, rig.now);
+    let (_, response) = rig.signaling.poll_response().unwrap();
+    assert_eq!(response.header("access-control-allow-origin"), Some(page));
+}
+
+#[test]
+fn calls_that_ended_are_not_known_as_restarted_any_more() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        let (pc_id, _) = rig.restarted();
+        let id = rig.signaling.session_of(&pc_id).unwrap();
+        assert!(rig.signaling.restarts.holds(id));
+        rig.signaling.session_closed(id);
+        assert!(!rig.signaling.restarts.holds(id));
+    }
+}
+
+#[test]
 fn a_call_that_took_no_place_is_answered_at_once() {
     let mut rig = Rig::new();
     let pc_id = rig.call(&offer(""));
