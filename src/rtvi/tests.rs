@@ -215,6 +215,21 @@ fn an_envelope_that_cannot_be_read_is_an_error_that_ends_nothing() {
 }
 
 #[test]
+fn messages_that_cannot_be_read_are_counted_whichever_part_of_them_is_wrong() {
+    let mut rtvi = Rtvi::new();
+    for (text, invalid) in [
+        (message("client-message", "{}"), 1),
+        (message("client-message", r#"{"t":"add"}"#), 1),
+        (r#"{"label":"rtvi-ai"}"#.to_owned(), 2),
+        (message("ui-event", "{}"), 3),
+    ] {
+        rtvi.handle(Message::text(text));
+        assert_eq!(rtvi.stats().invalid, invalid);
+    }
+    assert_eq!((rtvi.stats().received, rtvi.stats().unsupported), (4, 0));
+}
+
+#[test]
 fn an_id_at_the_limit_is_answered_and_one_byte_more_is_an_error() {
     let with = |len: usize| {
         let id = "i".repeat(len);

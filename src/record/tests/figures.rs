@@ -175,6 +175,18 @@ fn packets_are_late_by_what_they_miss_their_place_on_the_grid() {
 }
 
 #[test]
+fn a_first_packet_that_is_late_does_not_move_the_grid_of_those_that_follow_it() {
+    let turn =
+        |ms, rtp_time| after(ms, Call::HandleTimeout, vec![packet(rtp_time, true, Written::Taken)]);
+    let log = forged(&[turn(105, 960), turn(15, 1_920), turn(21, 2_880)]);
+    let late = log.figures().filter_map(|(_, figure)| match figure {
+        Figure::AudioPacket { late_ns, .. } => Some(late_ns),
+        _ => None,
+    });
+    assert_eq!(late.collect::<Vec<_>>(), [5_000_000, 0, 1_000_000]);
+}
+
+#[test]
 fn rtp_times_beyond_all_time_are_late_by_the_most_that_can_be_said() {
     let turn =
         |rtp_time| after(1, Call::HandleTimeout, vec![packet(rtp_time, false, Written::Taken)]);
@@ -297,6 +309,14 @@ fn messages_wait_from_when_they_were_queued_until_the_channel_took_or_refused_th
         told(1, Told::MessagesDropped(1)),
     ];
     assert_eq!(outbox(&records), [(1, 100), (2, 120), (3, 123), (2, 23), (1, 3), (0, 0)]);
+}
+
+#[test]
+fn messages_that_are_given_up_are_news_only_where_there_were_any() {
+    let given_up = || told(1, Told::MessagesDropped(1));
+    assert_eq!(outbox(&[given_up()]), []);
+    let queued = vec![Crossing::Returned(Value::Message { sent: false })];
+    assert_eq!(outbox(&[say(100, queued), given_up()]), [(1, 100), (0, 0)]);
 }
 
 #[test]

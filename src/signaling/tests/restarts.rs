@@ -74,6 +74,20 @@ fn it_waits_until_sound_went_out() {
 }
 
 #[test]
+fn it_waits_for_three_packets_of_sound_and_not_a_moment_longer() {
+    let mut rig = Rig::new();
+    let (pc_id, sdp) = rig.restarted();
+    let _ = rig.patch_later(&pc_id);
+    rig.reach(&sdp);
+    for (after, answers) in [(MS * 0, 0), (LEAD - MS, 0), (MS, 1)] {
+        rig.now += after;
+        rig.signaling.handle_timeout(&mut rig.endpoint, rig.now);
+        let answered = std::iter::from_fn(|| rig.signaling.poll_response()).count();
+        assert_eq!(answered, answers, "{after:?} later");
+    }
+}
+
+#[test]
 fn a_call_that_does_not_connect_is_answered_after_400_ms() {
     let mut rig = Rig::new();
     let (pc_id, _) = rig.restarted();
