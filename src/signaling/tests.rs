@@ -1,5 +1,6 @@
 //! Requests over a whole endpoint on the scripted transport.
 
+mod counts;
 mod restarts;
 mod sessions;
 

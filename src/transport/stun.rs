@@ -187,6 +187,54 @@ mod tests {
         }
     }
 
+    /// A request of these attributes.
+    fn request(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut message = vec![0, 1, 0, 0];
+        message.extend([&MAGIC[..], &[0; 12]].concat());
+        for (kind, value) in attributes {
+            message.extend(kind.to_be_bytes());
+            message.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+            message.extend(*value);
+            message.resize(message.len().next_multiple_of(4), 0);
+        }
+        let len = u16::try_from(message.len() - HEADER).unwrap();
+        message[2..4].copy_from_slice(&len.to_be_bytes());
+        message
+    }
+
+    #[test]
+    fn the_first_user_name_counts_and_no_other_attribute_is_one() {
+        let software = 0x8022;
+        let message = request(&[(software, b"a:b"), (USERNAME, b"ours:x"), (USERNAME, b"y:z")]);
+        assert_eq!(peek(&message).unwrap().local_ufrag, Some(&b"ours"[..]));
+        assert_eq!(peek(&request(&[(software, b"a:b")])).unwrap().local_ufrag, None);
+    }
+
+    #[test]
+    fn each_part_of_the_header_alone_can_make_it_no_message() {
+        let good = request(&[]);
+        assert!(peek(&good).is_some());
+        for (place, byte) in [(0, 0x40), (0, 0x80), (4, 0x20), (7, 0x43)] {
+            let mut bad = good.clone();
+            bad[place] = byte;
+            assert_eq!(peek(&bad), None, "byte {place}");
+        }
+        for more in 1..4 {
+            let mut odd = good.clone();
+            odd[3] = more;
+            odd.resize(HEADER + usize::from(more), 0);
+            assert_eq!(peek(&odd), None, "{more} bytes behind the header");
+        }
+    }
+
+    #[test]
+    fn differences_do_not_make_up_for_each_other() {
+        let mut other = [0; 20];
+        assert!(same(&[0; 20], &other));
+        (other[3], other[11]) = (0x40, 0x40);
+        assert!(!same(&[0; 20], &other));
+    }
+
     #[test]
     fn an_attribute_that_reaches_beyond_the_end_makes_no_message() {
         let mut message = REQUEST.to_vec();

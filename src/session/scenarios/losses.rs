@@ -118,6 +118,22 @@ fn packets_of_sound_that_find_no_room_are_a_counted_loss_and_none_counts_as_sent
 }
 
 #[test]
+fn whole_pictures_ask_for_nothing_and_one_behind_a_gap_for_a_keyframe() {
+    let mut rig = Rig::connected();
+    rig.send(media(1, Codec::Vp8, (0, 0), b"picture"));
+    let asked = rig.session.stats().keyframes_requested;
+    for number in 1..4 {
+        rig.pass(SECOND);
+        rig.send(media(1, Codec::Vp8, (number, number * 9_000), b"picture"));
+        assert!(rig.session.recv_encoded(TrackId(1)).is_some());
+        assert_eq!(rig.session.stats().keyframes_requested, asked, "picture {number}");
+    }
+    rig.pass(SECOND);
+    rig.send(media(1, Codec::Vp8, (5, 45_000), b"picture"));
+    assert_eq!(rig.session.stats().keyframes_requested, asked + 1, "the fifth is missing");
+}
+
+#[test]
 fn a_keyframe_is_not_asked_for_while_nobody_reads_and_at_once_when_somebody_does() {
     let mut rig = Rig::connected();
     let picture = |rig: &mut Rig, number: u64| {

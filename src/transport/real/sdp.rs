@@ -362,6 +362,55 @@ pub(super) fn compatible(before: &Offer, offer: &Offer) -> Result<(), NegotiateE
 mod tests {
     use super::*;
 
+    /// Sound and channels in one bundle, with candidates, feedback and an association begun.
+    const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:abcdefghijklmnopqrstuv\r\na=fingerprint:sha-256 00:11\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
+        a=rtcp-fb:111 nack\r\na=rtcp-fb:111 transport-cc\r\n\
+        a=candidate:1 1 udp 2113937151 192.0.2.7 50000 typ host\r\n\
+        a=candidate:2 1 udp 2113937150 192.0.2.8 50000 typ host\r\n\
+        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n\
+        a=sctp-init:theirs\r\na=candidate:1 1 udp 2113937151 192.0.2.7 50000 typ host\r\n";
+
+    fn engine_reads(sctp_init: Option<&str>) -> Vec<String> {
+        let offer = Offer::parse(OFFER).unwrap();
+        for_engine(&offer, sctp_init).lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_engine_sees_no_candidate_and_no_feedback_for_congestion_of_sound() {
+        let lines = engine_reads(None);
+        for hidden in ["a=candidate", "a=sctp-init", "a=rtcp-fb:111 transport-cc"] {
+            assert!(!lines.iter().any(|line| line.starts_with(hidden)), "{hidden}: {lines:?}");
+        }
+        assert!(lines.iter().any(|line| line == "a=rtcp-fb:111 nack"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_begins_the_association_stands_once_and_in_the_section_of_the_channels() {
+        let lines = engine_reads(Some("ours"));
+        let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+        let inits = lines.iter().filter(|line| line.starts_with("a=sctp-init")).count();
+        assert_eq!((inits, lines[at("a=sctp-init")].as_str()), (1, "a=sctp-init:ours"));
+        assert!(at("a=sctp-init") > at("m=application"), "{lines:?}");
+    }
+
+    #[test]
+    fn each_address_of_an_offer_is_a_candidate_once_and_in_order() {
+        let found = candidates(&Offer::parse(OFFER).unwrap());
+        let found: Vec<_> = found.iter().map(|found| found.address().to_string()).collect();
+        assert_eq!(found, ["192.0.2.7:50000", "192.0.2.8:50000"]);
+    }
+
+    #[test]
+    fn a_line_with_port_zero_is_stopped_unless_it_is_in_the_bundle() {
+        let audio = OFFER.replace("m=audio 9", "m=audio 0");
+        assert_eq!(stopped(&Offer::parse(&audio).unwrap()), [false, false]);
+        let outside = audio.replace("BUNDLE 0 1", "BUNDLE 1");
+        assert_eq!(stopped(&Offer::parse(&outside).unwrap()), [true, false]);
+        assert_eq!(stopped(&Offer::parse(OFFER).unwrap()), [false, false]);
+    }
+
     #[test]
     fn the_longest_message_is_what_the_peer_says_and_zero_is_no_limit() {
         let of = |lines: &str| {

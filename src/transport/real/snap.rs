@@ -70,6 +70,12 @@ pub(super) fn of_reoffer<'a>(
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_answer_takes_the_offer_up_when_it_says_so_in_a_line_of_its_own() {
+        assert!(is_taken_up("v=0\r\na=mid:0\r\na=sctp-init:AAAA\r\n"));
+        assert!(!is_taken_up("v=0\r\na=mid:0\r\ns=a=sctp-init:AAAA\r\n"));
+    }
+
     const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
     const TRANSPORT: &str = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
         a=setup:actpass\r\na=fingerprint:sha-256 \
