@@ -82,7 +82,7 @@ fn a_body_at_the_limit_is_read_and_one_byte_more_is_not_on_this_thread_and_on_an
     ] {
         let body = vec![b' '; len];
         let request = Request::new("POST", path, &body);
-        let copy = RequestBuf::from(request.clone());
+        let copy = RequestBuf::from(request);
         for request in [request, copy.as_request()] {
             let Reply::Now(response) = rig.handle(request) else { panic!("it waits") };
             assert_eq!(response.status, status, "{path} with {len} bytes");

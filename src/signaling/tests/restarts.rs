@@ -79,7 +79,7 @@ fn it_waits_for_three_packets_of_sound_and_not_a_moment_longer() {
     let (pc_id, sdp) = rig.restarted();
     let _ = rig.patch_later(&pc_id);
     rig.reach(&sdp);
-    for (after, answers) in [(MS * 0, 0), (LEAD - MS, 0), (MS, 1)] {
+    for (after, answers) in [(Duration::ZERO, 0), (LEAD - MS, 0), (MS, 1)] {
         rig.now += after;
         rig.signaling.handle_timeout(&mut rig.endpoint, rig.now);
         let answered = std::iter::from_fn(|| rig.signaling.poll_response()).count();
