@@ -2,7 +2,6 @@
 //! that it may have.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -36,7 +35,7 @@ fn told(servers: &str, flags: &[&str], body: &Value) -> Value {
     BufReader::new(out).read_line(&mut line).expect("UTF-8");
     let address = line.trim().trim_start_matches("open http://").trim_end_matches('/');
     let body = body.to_string();
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     write!(
         stream,
         "POST /start HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
