@@ -162,12 +162,12 @@ fn a_call_on_its_way_makes_room_for_the_one_that_replaces_it() {
 
 #[test]
 fn a_connected_call_makes_no_room_among_those_on_their_way() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(Config::new().max_half_open(9).unwrap());
     let old = rig.connected(1);
-    for _ in 0..Endpoint::HALF_OPEN_MAX {
+    for _ in 0..9 {
         rig.call();
     }
-    let full = NegotiateError::Full { limit: Endpoint::HALF_OPEN_MAX };
+    let full = NegotiateError::Full { limit: 9 };
     let refused = rig.endpoint.replace(old.id, &offer(), rig.now).map(|(id, _)| id);
     assert_eq!(refused, Err(full));
     assert_eq!(rig.state(&old), Some(ConnectionState::Connected), "and stays");
