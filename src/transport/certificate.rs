@@ -136,6 +136,29 @@ mod tests {
     }
 
     #[test]
+    fn a_sequence_is_as_long_as_it_says_in_every_form_of_length() {
+        let with = |head: &[u8], content: usize| is_sequence(&[head, &vec![7; content]].concat());
+        for (head, content) in [
+            (&[0x30, 0][..], 0),
+            (&[0x30, 3], 3),
+            (&[0x30, 0x7f], 127),
+            (&[0x30, 0x81, 0], 0),
+            (&[0x30, 0x82, 1, 2], 258),
+            (&[0x30, 0x84, 0, 0, 0, 1], 1),
+        ] {
+            assert!(with(head, content), "{head:x?}");
+            assert!(!with(head, content + 1), "{head:x?} and one byte more");
+        }
+        // Without an end, with a length of five bytes, and another type.
+        for (head, content) in
+            [(&[0x30, 0x80][..], 0), (&[0x30, 0x80], 128), (&[0x30, 0x85, 0, 0, 0, 0, 1], 1)]
+        {
+            assert!(!with(head, content), "{head:x?}");
+        }
+        assert!(!with(&[0x31, 3], 3));
+    }
+
+    #[test]
     fn a_key_does_not_print_itself() {
         assert_eq!(format!("{:?}", Certificate::of_process()), "Certificate(..)");
     }

@@ -166,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_short_acknowledgement_is_shortened_as_well() {
+        let limit = HEADER_LEN + SACK_LEN + 4 * 5;
+        let short = [sack(SACK_LEN + 4 * 5, 5, 0)];
+        assert_eq!(cut(&sack(SACK_LEN + 4 * 10, 10, 0), limit), short);
+        let without = sack(SACK_LEN, 0, 0);
+        assert_eq!(cut(&without, limit), [without.clone()]);
+    }
+
+    #[test]
     fn an_acknowledgement_leaves_out_the_highest_gaps() {
         let (header, gaps, both) = (HEADER_LEN + SACK_LEN, 100, 150);
         let whole = sack(SACK_LEN + 4 * both, 100, 50);
