@@ -253,7 +253,7 @@ impl Queue {
         self.input.clear();
         for part in front(&self.samples, samples) {
             if goes_straight {
-                run.resampler.pass(part, packet);
+                packet.extend_from_slice(part);
             } else if piece.channels < self.channels {
                 self.input.extend(part.iter().flat_map(|sample| [*sample, *sample]));
             } else {
@@ -267,6 +267,8 @@ impl Queue {
         self.ticks -= ticks(piece.rate, feed);
         self.fed += usize::from(piece.is_fed());
         if goes_straight {
+            // Counted as a whole: the ring may end between the two samples of an instant.
+            run.resampler.pass(feed);
             return feed as usize;
         }
         run.resampler.process_at_most(&self.input, frames, packet)

@@ -238,9 +238,10 @@ impl Resampler {
     ) -> usize {
         debug_assert_eq!(input.len() % self.channels, 0, "whole samples");
         let Some(filter) = self.filter else {
-            self.pass(input, output);
             let given = per_channel(input.len(), self.channels);
             debug_assert!(given <= outputs, "equal rates hold nothing back");
+            output.extend_from_slice(input);
+            self.pass(given as u64);
             return given;
         };
         let mut given = self.filter(filter, outputs, output);
@@ -258,11 +259,10 @@ impl Resampler {
         given
     }
 
-    /// Takes `input` and appends it, as equal rates do.
-    pub(crate) fn pass(&mut self, input: &[i16], output: &mut Vec<i16>) {
+    /// Counts samples per channel that the caller, at equal rates, has put out by itself.
+    pub(crate) fn pass(&mut self, count: u64) {
         debug_assert!(self.passes_through(), "the rates are equal");
-        output.extend_from_slice(input);
-        self.before += per_channel(input.len(), self.channels) as u64;
+        self.before += count;
     }
 
     /// Like `count` samples of zero, when as many as [`Resampler::settle`] came before them: gives
