@@ -7,10 +7,11 @@
 //! | | JavaScript | iOS | Android | ESP32 |
 //! | --- | --- | --- | --- | --- |
 //! | lines | microphone, camera, screen | microphone, camera | microphone, camera | microphone |
-//! | channel | `chat` | `rtvi-events` | `chat` | `chat` |
+//! | channel | `chat` | `rtvi-events` | `chat` | `rtvi-ai` |
+//! | in its SDP | | | | mids `audio`, `datachannel`; `UDP/TLS/RTP/SAVP`; `setup:passive` |
 //! | its messages | text | binary | text | text |
 //! | data for the bot | `requestData` | none | `request_data` | none |
-//! | candidates | after the answer, 200 ms after the first | in the offer | in the offer | in the offer |
+//! | candidates | 200 ms after the answer, and an empty one, as Firefox's | in the offer | in the offer | in the offer |
 //! | pings, track states | each second; when the channel opens | | | |
 //! | a wish for an offer | is answered | is answered | is answered | |
 //! | `peerLeft` | is told | is told | ends the call | is told |
@@ -20,7 +21,7 @@
 //! | a request that is refused (4xx) | ends it | ends it | ends it | ends it |
 //!
 //! Sources: `smallWebRTCTransport.ts` 1.10.8, pipecat-client-ios-small-webrtc,
-//! pipecat-client-android-transports, pipecat-esp32 `src/http.cpp`.
+//! pipecat-client-android-transports, pipecat-esp32 `src/http.cpp` and its libpeer's `src/sdp.c`.
 //!
 //! | state | what it waits for |
 //! | --- | --- |
@@ -78,8 +79,27 @@ impl ClientKind {
         config.camera = self != ClientKind::Esp32;
         config.screen = self == ClientKind::JavaScript;
         config.chatters = self == ClientKind::JavaScript;
-        let label = if self == ClientKind::Ios { "rtvi-events" } else { "chat" };
+        let label = match self {
+            ClientKind::Ios => "rtvi-events",
+            ClientKind::Esp32 => "rtvi-ai",
+            ClientKind::JavaScript | ClientKind::Android => "chat",
+        };
         config.channel = Some(label.to_owned());
+    }
+
+    /// The offer in this client's own words.
+    fn words(self, browser: &str) -> String {
+        let without_candidates = |sdp: &str| -> String {
+            let kept = sdp.lines().filter(|line| !line.starts_with("a=candidate:"));
+            kept.map(|line| format!("{line}\r\n")).collect()
+        };
+        match self {
+            ClientKind::JavaScript => without_candidates(browser),
+            ClientKind::Ios | ClientKind::Android => browser.to_owned(),
+            ClientKind::Esp32 => renamed(browser, &mids(browser), &ESP32_MIDS)
+                .replace("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP")
+                .replace("a=setup:actpass", "a=setup:passive"),
+        }
     }
 
     fn trickles(self) -> bool {
@@ -89,6 +109,30 @@ impl ClientKind {
     fn renegotiates(self) -> bool {
         self != ClientKind::Esp32
     }
+}
+
+/// What libpeer calls its lines.
+const ESP32_MIDS: [&str; 2] = ["audio", "datachannel"];
+
+/// The names of the lines of a description, in order.
+fn mids(sdp: &str) -> Vec<String> {
+    sdp.lines().filter_map(|line| line.strip_prefix("a=mid:")).map(str::to_owned).collect()
+}
+
+/// The description with other names for its lines.
+fn renamed<A: AsRef<str>, B: AsRef<str>>(sdp: &str, from: &[A], to: &[B]) -> String {
+    let new = |word: &str| {
+        let known = from.iter().position(|old| old.as_ref() == word);
+        known.map_or_else(|| word.to_owned(), |place| to[place].as_ref().to_owned())
+    };
+    let line = |line: &str| match line.split_once("a=mid:").or(line.split_once("a=group:BUNDLE ")) {
+        Some(("", names)) => {
+            let named: Vec<String> = names.split(' ').map(new).collect();
+            format!("{}{}\r\n", &line[..line.len() - names.len()], named.join(" "))
+        }
+        _ => format!("{line}\r\n"),
+    };
+    sdp.lines().map(line).collect()
 }
 
 /// Where a client stands.
@@ -123,6 +167,8 @@ pub struct ClientRequest {
 #[derive(Debug)]
 struct Pc {
     browser: Browser,
+    /// What the lines of its last offer are called.
+    mids: Vec<String>,
     answered_at: Option<Instant>,
     heard_at: Option<Instant>,
 }
@@ -242,6 +288,14 @@ impl Client {
         self.end(ClientState::Left, now);
     }
 
+    /// Is gone without a word: the tab has crashed, the battery is empty.
+    pub fn vanish(&mut self) {
+        self.state = ClientState::Left;
+        (self.pc, self.old, self.asked) = (None, None, None);
+        (self.trickle_at, self.retry_at) = (None, None);
+        self.requests.clear();
+    }
+
     /// Says something over the channel, in its own manner; whether it was taken.
     pub fn say(&mut self, json: &Value, now: Instant) -> bool {
         let (text, is_binary) = (json.to_string(), self.kind == ClientKind::Ios);
@@ -262,18 +316,17 @@ impl Client {
         config.address = address;
         self.kind.shape(&mut config);
         self.made += 1;
-        let pc = Pc { browser: Browser::new(config, now), answered_at: None, heard_at: None };
+        let browser = Browser::new(config, now);
+        let pc = Pc { browser, mids: Vec::new(), answered_at: None, heard_at: None };
         self.old = self.pc.replace(pc);
     }
 
     /// Asks with an offer of the newest connection.
     fn offer(&mut self, restarts: bool, now: Instant) {
         let Some(pc) = &mut self.pc else { return };
-        let mut sdp = pc.browser.offer(now);
-        if self.kind.trickles() {
-            let kept = sdp.lines().filter(|line| !line.starts_with("a=candidate:"));
-            sdp = kept.map(|line| format!("{line}\r\n")).collect();
-        }
+        let browser = pc.browser.offer(now);
+        pc.mids = mids(&browser);
+        let sdp = self.kind.words(&browser);
         let mut body = json!({ "sdp": sdp, "type": "offer" });
         if self.kind != ClientKind::Esp32 {
             body["pc_id"] = json!(self.pc_id);
@@ -328,7 +381,12 @@ impl Client {
         let (sdp, pc_id) = (sdp.expect("an answer has SDP"), pc_id.expect("and a name"));
         self.pc_id = Some(pc_id.to_owned());
         let Some(pc) = &mut self.pc else { return };
-        pc.browser.accept_answer(sdp, now);
+        let sdp = match self.kind {
+            ClientKind::Esp32 => renamed(sdp, &ESP32_MIDS, &pc.mids)
+                .replace("UDP/TLS/RTP/SAVP ", "UDP/TLS/RTP/SAVPF "),
+            _ => sdp.to_owned(),
+        };
+        pc.browser.accept_answer(&sdp, now);
         pc.answered_at = Some(now);
         if self.kind.trickles() && !self.trickles_early {
             self.trickle_at = Some(now + TRICKLE_AFTER);
@@ -342,7 +400,8 @@ impl Client {
         let candidate = json!({
             "candidate": pc.browser.candidate(), "sdp_mid": "0", "sdp_mline_index": 0,
         });
-        let body = json!({ "pc_id": self.pc_id, "candidates": [candidate] });
+        let end = json!({ "candidate": "", "sdp_mid": "0", "sdp_mline_index": 0 });
+        let body = json!({ "pc_id": self.pc_id, "candidates": [candidate, end] });
         self.trickled = Some(self.ask("PATCH", &body));
     }
 

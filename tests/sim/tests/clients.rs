@@ -76,6 +76,38 @@ fn each_client_connects_hears_and_is_heard_and_leaves_nothing() {
 }
 
 #[test]
+fn each_client_that_vanishes_without_a_word_is_lost_after_20_s_and_leaves_nothing() {
+    for_all("each_client_that_vanishes_is_lost_after_20_s", |kind, wire, seed| {
+        let mut lobby = lobby(wire, seed);
+        let number = connected(&mut lobby, kind, LinkConfig::clean());
+        lobby.client(number).vanish();
+        lobby.drive_for(seconds(19));
+        assert_eq!(closed(&lobby), [], "{kind:?} {wire:?}");
+        lobby.drive_for(seconds(2));
+        assert_eq!(closed(&lobby), [CloseReason::Lost], "{kind:?} {wire:?}");
+        assert!(lobby.endpoint.is_empty());
+        assert_eq!(lobby.signaling.poll_timeout(), None);
+    });
+}
+
+#[test]
+fn a_first_request_that_is_lost_is_made_again_after_2_s_by_the_javascript_client_alone() {
+    for kind in ClientKind::ALL {
+        let mut lobby = lobby(Kind::Scripted, 1);
+        let number = lobby.add(kind, LinkConfig::clean());
+        lobby.set_dark(number, true);
+        lobby.connect(number);
+        lobby.drive_for(seconds(1));
+        lobby.set_dark(number, false);
+        lobby.drive_for(seconds(4));
+        let comes = kind == ClientKind::JavaScript;
+        let expected = if comes { ClientState::Connected } else { ClientState::Failed(0) };
+        assert_eq!(lobby.client(number).state(), expected, "{kind:?}");
+        assert_eq!(lobby.endpoint.len(), usize::from(comes), "{kind:?}: nobody else is there");
+    }
+}
+
+#[test]
 fn a_dark_path_of_4_s_is_told_nobody_and_one_of_8_s_comes_back_by_itself() {
     for_all("a_dark_path_of_4_s_is_told_nobody_and_one_of_8_s_comes_back", |kind, wire, seed| {
         for (dark, disconnects) in [(4, false), (8, true)] {
