@@ -1,5 +1,6 @@
 //! Whole sessions over the scripted transport, on virtual time.
 
+mod later;
 mod losses;
 
 use std::net::SocketAddr;
@@ -52,12 +53,16 @@ impl Rig {
     }
 
     fn not_started() -> Rig {
+        Rig::offered(SDP)
+    }
+
+    fn offered(sdp: &str) -> Rig {
         let now = epoch();
         let config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
         let mut session = Session::new(config.shared(), Seed::from_number(1), now);
         session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
         let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
-        rig.offer(SDP).unwrap();
+        rig.offer(sdp).unwrap();
         rig
     }
 

@@ -70,7 +70,7 @@ pub(crate) const LINES: &[Line] = &[
         "lines 0 and 1 are answered `sendrecv` even with nothing to send, others `recvonly`",
         "2",
         CONNECTION,
-        Same,
+        Better("each answers what is offered: one that is offered both ways is never `recvonly`"),
     ),
     line(
         "C6",
@@ -157,7 +157,7 @@ pub(crate) const LINES: &[Line] = &[
         "after an answer the server may not ask for an offer for a while",
         "2 s",
         CONNECTION,
-        Better("by state: one wish until its offer comes"),
+        Better("by state: one wish until its offer comes, unsaid when that came first"),
     ),
     line("L11", "what a track sends is replaced without an offer", "", CONNECTION, Same),
     line(
@@ -438,7 +438,7 @@ pub(crate) const LINES: &[Line] = &[
         "`restart_pc` leaves the old `pc_id` in the map",
         "for ever",
         HANDLER,
-        Better("it goes at once"),
+        Better("it goes at once, but for a restart whose answer was lost"),
     ),
     line("H5", "a broken candidate: 500", "500", HANDLER, Better("400, the candidate named")),
     line(

@@ -1,0 +1,44 @@
+//! What a later offer brings.
+
+use super::*;
+
+/// The description without its first line, and that line.
+fn without_sound() -> (String, String) {
+    let (start, end) = (SDP.find("m=audio").unwrap(), SDP.find("m=video").unwrap());
+    (format!("{}{}", &SDP[..start], &SDP[end..]), SDP[start..end].to_owned())
+}
+
+fn packets_of_sound(rig: &mut Rig) -> usize {
+    let mut packets = 0;
+    for _ in 0..100 {
+        rig.now += Duration::from_millis(10);
+        rig.session.handle_timeout(rig.now);
+        while let Some(transmit) = rig.session.poll_transmit() {
+            let frames = decode(&transmit.payload).into_iter().flatten();
+            packets += frames.filter(|frame| matches!(frame, Frame::Media(_))).count();
+        }
+    }
+    packets
+}
+
+#[test]
+fn sound_that_a_later_offer_brings_to_a_connected_call_goes_out_at_once() {
+    let (silent, sound) = without_sound();
+    let mut rig = Rig::offered(&silent);
+    rig.session.start(rig.now);
+    rig.check();
+    rig.send(encode(&[Frame::Hello]));
+    assert_eq!(rig.session.state(), ConnectionState::Connected);
+    assert_eq!(packets_of_sound(&mut rig), 0);
+    let sound = sound.replace("a=mid:0", "a=mid:3");
+    rig.offer(&format!("{silent}{sound}")).unwrap();
+    assert_eq!(packets_of_sound(&mut rig), 51, "one at once, then one each 20 ms");
+}
+
+#[test]
+fn no_sound_is_made_before_the_call_is_connected() {
+    let mut rig = Rig::new();
+    assert_eq!(packets_of_sound(&mut rig), 0);
+    let stats = rig.session.stats();
+    assert_eq!((stats.audio_packets_sent, stats.media_dropped), (0, 0));
+}
