@@ -166,7 +166,7 @@ impl Value for Option<f32> {
 }
 
 /// Declares a struct of figures: each field with its documentation, which a monitor is told as
-/// well, and its type, a [`Value`](crate::figures::Value). The struct is a `Value` itself, and adds
+/// well, and its type, a [`Value`]. The struct is a `Value` itself, and adds
 /// up with `+`.
 ///
 /// ```

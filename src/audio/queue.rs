@@ -388,4 +388,23 @@ mod tests {
         let (before, after) = speak(&mut queue, 100);
         assert_eq!(before, after);
     }
+
+    /// Sound of one channel shifts the ring by odd numbers, so that its end falls between the left
+    /// and the right of some instant of what follows.
+    #[test]
+    fn stereo_comes_out_as_it_went_in_wherever_the_ring_ends() {
+        let config = crate::Config::new().audio_out(48_000, 2).expect("a rate that there is");
+        let mut queue = Queue::new(config.audio_out);
+        let both: Vec<i16> = (0..480).flat_map(|at| [at, -at]).collect();
+        for round in 0..2_000 {
+            let mut packet = Vec::new();
+            queue.push(AudioFrame::mono(&[7; 479], 48_000)).expect("there is room");
+            queue.push(AudioFrame::stereo(&both, 48_000)).expect("there is room");
+            queue.cut(959, &mut packet);
+            assert_eq!(packet.len(), 2 * 959, "round {round}");
+            assert!(packet[..958].iter().all(|sample| *sample == 7), "round {round}");
+            assert_eq!(packet[958..], both, "round {round}");
+            assert!(queue.is_empty());
+        }
+    }
 }

@@ -42,3 +42,25 @@ fn no_sound_is_made_before_the_call_is_connected() {
     let stats = rig.session.stats();
     assert_eq!((stats.audio_packets_sent, stats.media_dropped), (0, 0));
 }
+
+#[test]
+fn sound_that_a_reoffer_stops_is_told_of_and_takes_no_place_afterwards() {
+    let mut rig = Rig::connected();
+    let held = SDP.replacen("a=sendrecv", "a=sendonly", 1);
+    let block = [1000; 160];
+    let mut ids = Vec::new();
+    for round in 0..4 {
+        for _ in 0..5_000 {
+            let id = rig.session.send_audio(AudioFrame::mono(&block, 16_000), rig.now);
+            ids.push(id.unwrap_or_else(|error| panic!("round {round}: {error}")));
+        }
+        rig.offer(&held).unwrap();
+        let refused = rig.session.send_audio(AudioFrame::mono(&block, 16_000), rig.now);
+        assert!(matches!(refused, Err(SendError::NoTrack { .. })), "{refused:?}");
+        let finished =
+            rig.events().into_iter().filter(|e| matches!(e, Event::AudioFinished { .. }));
+        assert_eq!(finished.count(), 5_000);
+        rig.offer(SDP).unwrap();
+    }
+    assert!(ids.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "ids rise by one");
+}

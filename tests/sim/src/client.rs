@@ -1,34 +1,4 @@
-//! Models of Pipecat's clients: what each offers, when it asks and speaks, and how it comes back.
-//!
-//! A [`Client`] is a page or a program with one of Pipecat's transports in it. It asks by HTTP
-//! ([`Client::poll_request`], [`Client::handle_response`]), sends and gets datagrams, and knows of
-//! the bot what these bring. It opens no socket and reads no clock.
-//!
-//! | | JavaScript | iOS | Android | ESP32 |
-//! | --- | --- | --- | --- | --- |
-//! | lines | microphone, camera, screen | microphone, camera | microphone, camera | microphone |
-//! | channel | `chat` | `rtvi-events` | `chat` | `rtvi-ai` |
-//! | in its SDP | | | | mids `audio`, `datachannel`; `UDP/TLS/RTP/SAVP`; `setup:passive` |
-//! | its messages | text | binary | text | text |
-//! | data for the bot | `requestData` | none | `request_data` | none |
-//! | candidates | 200 ms after the answer, and an empty one, as Firefox's | in the offer | in the offer | in the offer |
-//! | pings, track states | each second; when the channel opens | | | |
-//! | a wish for an offer | is answered | is answered | is answered | |
-//! | `peerLeft` | is told | is told | ends the call | is told |
-//! | nothing heard for 5 s, and for 5 s more | a new connection (`restart_pc`) | | | |
-//! | checks fail | a new connection at once | | | |
-//! | a request that fails | again after 2 s, three times in all | ends it | ends it | ends it |
-//! | a request that is refused (4xx) | ends it | ends it | ends it | ends it |
-//!
-//! Sources: `smallWebRTCTransport.ts` 1.10.8, pipecat-client-ios-small-webrtc,
-//! pipecat-client-android-transports, pipecat-esp32 `src/http.cpp` and its libpeer's `src/sdp.c`.
-//!
-//! | state | what it waits for |
-//! | --- | --- |
-//! | idle | [`Client::connect`] |
-//! | connecting | an answer, then the channel |
-//! | connected | what may happen; [`Client::leave`] |
-//! | left, failed | nothing |
+//! Models of Pipecat's clients.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -173,7 +143,37 @@ struct Pc {
     heard_at: Option<Instant>,
 }
 
-/// A model client. See the [module](self).
+/// A model of one of Pipecat's clients: what it offers, when it asks and speaks, how it comes back.
+///
+/// A [`Client`] is a page or a program with one of Pipecat's transports in it. It asks by HTTP
+/// ([`Client::poll_request`], [`Client::handle_response`]), sends and gets datagrams, and knows of
+/// the bot what these bring. It opens no socket and reads no clock.
+///
+/// | | JavaScript | iOS | Android | ESP32 |
+/// | --- | --- | --- | --- | --- |
+/// | lines | microphone, camera, screen | microphone, camera | microphone, camera | microphone |
+/// | channel | `chat` | `rtvi-events` | `chat` | `rtvi-ai` |
+/// | in its SDP | | | | mids `audio`, `datachannel`; `UDP/TLS/RTP/SAVP`; `setup:passive` |
+/// | its messages | text | binary | text | text |
+/// | data for the bot | `requestData` | none | `request_data` | none |
+/// | candidates | 200 ms after the answer, and an empty one, as Firefox's | in the offer | in the offer | in the offer |
+/// | pings, track states | each second; when the channel opens | | | |
+/// | a wish for an offer | is answered | is answered | is answered | |
+/// | `peerLeft` | is told | is told | ends the call | is told |
+/// | nothing heard for 5 s, and for 5 s more | a new connection (`restart_pc`) | | | |
+/// | checks fail | a new connection at once | | | |
+/// | a request that fails | again after 2 s, three times in all | ends it | ends it | ends it |
+/// | a request that is refused (4xx) | ends it | ends it | ends it | ends it |
+///
+/// Sources: `smallWebRTCTransport.ts` 1.10.8, pipecat-client-ios-small-webrtc,
+/// pipecat-client-android-transports, pipecat-esp32 `src/http.cpp` and its libpeer's `src/sdp.c`.
+///
+/// | state | what it waits for |
+/// | --- | --- |
+/// | idle | [`Client::connect`] |
+/// | connecting | an answer, then the channel |
+/// | connected | what may happen; [`Client::leave`] |
+/// | left, failed | nothing |
 #[derive(Debug)]
 pub struct Client {
     kind: ClientKind,

@@ -11,9 +11,9 @@
 //!
 //! It is dark while a black-out lasts, while links are cut, and from the time on at which the page
 //! vanished, hung up, moved with an offer that was refused, or gave up its handshake. That needs an
-//! excuse too: of the [`HANDSHAKE`] before it, [`DARK_HANDSHAKE`] were dark. A stall of the driver is not: a
-//! session that wakes finds what came meanwhile. It reckons with the timeouts that a
-//! configuration has by default.
+//! excuse too: of the [`HANDSHAKE`] before it, [`DARK_HANDSHAKE`] were dark. A stall of the driver
+//! is not dark: a session that wakes finds what came meanwhile. It reckons with the timeouts that
+//! a configuration has by default.
 
 use std::time::Duration;
 

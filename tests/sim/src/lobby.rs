@@ -1,23 +1,4 @@
-//! A bot's whole front: signalling over an endpoint, and model clients that call it by requests,
-//! over links, on virtual time.
-//!
-//! A request and its response each take 15 ms, and are lost while their client is dark. The bot
-//! starts every call, and if it is told to, speaks without end. What clients and calls were told is
-//! kept.
-//!
-//! ```
-//! use smallrtc::Config;
-//! use smallrtc::signaling::Options;
-//! use smallrtc_sim::{ClientKind, ClientState, Kind, LinkConfig, Lobby};
-//! use std::time::Duration;
-//!
-//! let mut lobby = Lobby::new(Config::new(), Options::new(), Kind::Scripted, 1);
-//! let number = lobby.add(ClientKind::Android, LinkConfig::clean());
-//! lobby.connect(number);
-//! lobby.drive_until(Duration::from_secs(5), "it is connected", |lobby| {
-//!     lobby.client(number).state() == ClientState::Connected
-//! });
-//! ```
+//! A bot with its signalling, and who stands before it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,7 +66,26 @@ enum Letter {
     Response(Reader, u16, String),
 }
 
-/// Model clients before a bot. See the [module](self).
+/// A bot's whole front: signalling over an endpoint, and model clients that call it by requests,
+/// over links, on virtual time.
+///
+/// A request and its response each take 15 ms, and are lost while their client is dark. The bot
+/// starts every call, and if it is told to, speaks without end. What clients and calls were told is
+/// kept.
+///
+/// ```
+/// use smallrtc::Config;
+/// use smallrtc::signaling::Options;
+/// use smallrtc_sim::{ClientKind, ClientState, Kind, LinkConfig, Lobby};
+/// use std::time::Duration;
+///
+/// let mut lobby = Lobby::new(Config::new(), Options::new(), Kind::Scripted, 1);
+/// let number = lobby.add(ClientKind::Android, LinkConfig::clean());
+/// lobby.connect(number);
+/// lobby.drive_until(Duration::from_secs(5), "it is connected", |lobby| {
+///     lobby.client(number).state() == ClientState::Connected
+/// });
+/// ```
 pub struct Lobby {
     /// The bot's endpoint.
     pub endpoint: Endpoint,
