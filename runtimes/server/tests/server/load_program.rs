@@ -92,8 +92,11 @@ fn ctrl_c_ends_the_calls_of_a_load_and_its_report_tells_of_what_they_did() {
 fn ctrl_c_while_calls_begin_makes_no_more_of_them() {
     let (code, report) = stopped(&["--calls", "500", "--rate", "10"], 3);
     assert_eq!(code, Some(1), "not all of them came about");
-    let stopped = report["outcomes"]["failed: the load was stopped before"].as_u64();
-    assert!(stopped.is_some_and(|stopped| (400..=497).contains(&stopped)), "{stopped:?}");
+    // Of the three that were on their way some may not have come through before the signal.
+    let outcomes = &report["outcomes"];
+    let stopped = outcomes["failed: the load was stopped before"].as_u64().unwrap_or_default();
+    let completed = outcomes["completed"].as_u64().unwrap_or_default();
+    assert!(stopped >= 400 && completed + stopped == 500, "{outcomes:?}");
     assert_eq!((&report["is_stopped"], &report["steady_us"]), (&true.into(), &0.into()));
     assert_eq!(report["calls"].as_array().unwrap().len(), 500);
 }
