@@ -230,9 +230,12 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// It was handed to the open channel.
+    /// It was handed to the open channel, which repeats it until the peer has it: over black-outs
+    /// and changes of address, for as long as the call lives. When the call ends before, by a
+    /// client that begins anew as well (`restart_pc`), nobody is told whether it arrived.
     Sent,
-    /// It waits: for the channel to open, or for the write window.
+    /// It waits: for the channel to open, or for the write window. If it cannot be sent,
+    /// [`Event::MessagesDropped`] tells.
     Queued,
 }
 

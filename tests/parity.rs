@@ -21,6 +21,8 @@ mod life;
 mod list;
 #[path = "parity/messages.rs"]
 mod messages;
+#[path = "parity/pains.rs"]
+mod pains;
 #[path = "parity/runner.rs"]
 mod runner;
 #[path = "parity/tracks.rs"]
@@ -30,16 +32,17 @@ mod transport;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use list::{Here, LINES, Line};
+use pains::PAINS;
 
 /// What may be refused, for a reason that lies in the protocol.
 const REFUSED_MAX: usize = 5;
 
 fn sources() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity");
+    let folder = root().join("tests/parity");
     let mut paths: Vec<_> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -95,10 +98,38 @@ fn the_table_in_the_documents_is_this_list() {
          | --- | --- | --- | --- | --- | --- |\n",
     );
     LINES.iter().for_each(|line| row(&mut table, line));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/parity.md");
+    assert_written("docs/parity.md", &table);
+}
+
+/// The document is this text; `SMALLRTC_BLESS=1` writes it.
+#[track_caller]
+fn assert_written(name: &str, text: &str) {
+    let path = root().join(name);
     if env::var_os("SMALLRTC_BLESS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &table).unwrap();
+        fs::write(&path, text).unwrap();
     }
-    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), table, "SMALLRTC_BLESS=1 writes it");
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "SMALLRTC_BLESS=1 writes it");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn each_pain_has_a_test_that_there_is_and_the_table_is_this_list() {
+    let mut table = String::from(
+        "# What users of SmallWebRTC suffered from, and what shows that it is not so here\n\n\
+         Reports are of pipecat-ai/pipecat unless another repository is named. This table is \
+         written from `tests/parity/pains.rs`.\n\n\
+         | told in | what | here | shown by |\n| --- | --- | --- | --- |\n",
+    );
+    for pain in PAINS {
+        let (file, name) = pain.test;
+        let source = fs::read_to_string(root().join(file)).unwrap();
+        assert!(source.contains(&format!("#[test]\nfn {name}()")), "{file}: {name}");
+        let (told, symptom, here) = (pain.told, pain.symptom, pain.here);
+        writeln!(table, "| {told} | {symptom} | {here} | `{name}` in `{file}` |").unwrap();
+    }
+    assert_written("docs/pains.md", &table);
 }

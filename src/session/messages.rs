@@ -90,6 +90,13 @@ struct Outgoing {
     own: bool,
 }
 
+impl Outgoing {
+    /// Whether it is the protocol that says this.
+    fn says(&self, text: &str) -> bool {
+        self.own && self.message.as_bytes() == text.as_bytes()
+    }
+}
+
 /// What a flush did.
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,6 +198,11 @@ impl Outbox {
         }
     }
 
+    /// Whether the protocol itself is about to say this.
+    pub(crate) fn holds(&self, text: &'static str) -> bool {
+        self.own > 0 && self.queue.iter().any(|outgoing| outgoing.says(text))
+    }
+
     /// Takes back what the protocol itself was about to say, because it says nothing new any more.
     pub(crate) fn take_back(&mut self, text: &'static str) {
         if self.own == 0 {
@@ -198,7 +210,7 @@ impl Outbox {
         }
         let Outbox { queue, bytes, own, .. } = self;
         queue.retain(|outgoing| {
-            let is_it = outgoing.own && outgoing.message.as_bytes() == text.as_bytes();
+            let is_it = outgoing.says(text);
             if is_it {
                 *bytes -= text.len();
                 *own -= 1;

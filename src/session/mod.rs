@@ -209,8 +209,8 @@ impl Session {
         self.pump(now);
     }
 
-    /// Asks the client for a new offer, once: until it comes, further calls do nothing. Before the
-    /// channel is open the wish waits with the messages.
+    /// Asks the client for a new offer, once: until it comes, and is answered or refused, further
+    /// calls do nothing. Before the channel is open the wish waits with the messages.
     pub fn request_renegotiation(&mut self, now: Instant) {
         self.note(now, |_| Call::RequestRenegotiation);
         let now = self.clamp(now);

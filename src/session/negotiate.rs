@@ -82,6 +82,10 @@ impl Session {
         let negotiated = match self.transport.accept_offer(offer, fresh, now) {
             Ok(negotiated) => negotiated,
             Err(error) => {
+                // The client has done as it was asked: the next wish is said again.
+                if !self.outbox.holds(RENEGOTIATE) {
+                    self.negotiation.unwant();
+                }
                 // The refusal may be a fault of the engine, which ends the session.
                 self.pump(now);
                 return Err(error);

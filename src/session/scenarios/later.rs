@@ -64,3 +64,24 @@ fn sound_that_a_reoffer_stops_is_told_of_and_takes_no_place_afterwards() {
     }
     assert!(ids.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "ids rise by one");
 }
+
+#[test]
+fn a_wish_whose_offer_was_refused_can_be_said_again_and_one_that_waits_is_said_once() {
+    let renamed = SDP.replace("a=mid:0", "a=mid:9");
+    for opens_first in [true, false] {
+        let mut rig = Rig::connected();
+        if opens_first {
+            rig.chunk(Content::Open, b"chat");
+        }
+        for _ in 0..3 {
+            rig.session.request_renegotiation(rig.now);
+            assert!(rig.offer(&renamed).is_err());
+        }
+        if !opens_first {
+            rig.chunk(Content::Open, b"chat");
+        }
+        let wishes = rig.messages();
+        assert!(wishes.iter().all(|wish| wish.contains("renegotiate")), "{wishes:?}");
+        assert_eq!(wishes.len(), if opens_first { 3 } else { 1 });
+    }
+}
