@@ -157,7 +157,8 @@ fn signalling(data: &[u8]) -> Option<Inbound> {
         return Some(Inbound::Noise);
     };
     debug_assert_eq!(envelope.kind.as_deref(), Some("signalling"));
-    Some(envelope.message.map_or(Inbound::Noise, signal))
+    // Without one it is the application's, as in Pipecat's `connection.py`.
+    envelope.message.map(signal)
 }
 
 fn signal(signal: Signal) -> Inbound {
@@ -219,7 +220,6 @@ mod tests {
     #[test]
     fn malformed_signalling_is_noise_and_nothing_else() {
         for json in [
-            r#"{"type":"signalling"}"#,
             r#"{"type":"signalling","message":7}"#,
             r#"{"type":"signalling","message":{"type":"trackStatus"}}"#,
             r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":700,"enabled":true}}"#,
@@ -232,7 +232,9 @@ mod tests {
 
     #[test]
     fn json_without_type_lists_and_words_belong_to_the_application() {
-        for json in ["{}", "[]", "[1,2]", "hello", r#"{"a":"signalling"}"#, r#"{"type":3}"#] {
+        let bare = [r#"{"type":"signalling"}"#, r#"{"type":"signalling","message":null}"#];
+        let others = ["{}", "[]", "[1,2]", "hello", r#"{"a":"signalling"}"#, r#"{"type":3}"#];
+        for json in bare.into_iter().chain(others) {
             assert_eq!(text(json), Inbound::Application(Message::text(json)), "{json}");
         }
     }

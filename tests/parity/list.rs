@@ -184,7 +184,7 @@ pub(crate) const LINES: &[Line] = &[
     ),
     line(
         "M5",
-        "`signalling` is consumed, JSON without `type` and lists are lost",
+        "`signalling` with a `message` is consumed, JSON without `type` and lists are lost",
         "",
         CONNECTION,
         Better("what is no signalling is the application's, whatever it is"),

@@ -98,8 +98,9 @@ fn m4_a_ping_is_counted_and_no_message_and_its_bytes_are_one() {
 
 #[test]
 fn m5_what_is_no_signalling_is_the_applications_whatever_it_is() {
-    for said in ["{}", "[]", "[1,2]", r#"{"label":"rtvi-ai"}"#, "null", "\"signalling\"", "{broken"]
-    {
+    let bare = r#"{"type":"signalling"}"#;
+    let label = r#"{"label":"rtvi-ai"}"#;
+    for said in ["{}", "[]", "[1,2]", label, bare, "null", "\"signalling\"", "{broken"] {
         assert_eq!(heard(text(said)).0, [Message::text(said)]);
     }
     let unknown = r#"{"type":"signalling","message":{"type":"dance"}}"#;
