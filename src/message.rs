@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn malformed_signalling_is_noise_and_nothing_else() {
         for json in [
-            r#"{"type":"signalling","message":7}"#,
+            // What a replay puts in the place of noise (`record/player.rs`).
+            r#"{"type":"signalling","message":0}"#,
             r#"{"type":"signalling","message":{"type":"trackStatus"}}"#,
             r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":700,"enabled":true}}"#,
             r#"{"type":"signalling","message":{"type":"what"}}"#,

@@ -420,7 +420,7 @@ fn stand_in(binary: bool, len: usize, meaning: Meaning) -> Vec<u8> {
         .into_bytes(),
         Meaning::PeerLeft => PEER_LEFT.as_bytes().to_vec(),
         Meaning::Renegotiate => RENEGOTIATE.as_bytes().to_vec(),
-        Meaning::Noise => br#"{"type":"signalling"}"#.to_vec(),
+        Meaning::Noise => br#"{"type":"signalling","message":0}"#.to_vec(),
         Meaning::Application | Meaning::Unread => vec![if binary { 0 } else { b'x' }; len],
     }
 }

@@ -251,7 +251,7 @@ impl Rig {
             r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":1,"enabled":false}}"#,
             r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":9,"enabled":true}}"#,
             r#"{"type":"signalling","message":{"type":"renegotiate"}}"#,
-            r#"{"type":"signalling"}"#,
+            r#"{"type":"signalling","message":0}"#,
         ] {
             self.chunk(Content::Text, text.as_bytes());
             self.drain();

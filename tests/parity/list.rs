@@ -386,7 +386,7 @@ pub(crate) const LINES: &[Line] = &[
         "an error in the bot still gives an answer, and a call without a bot",
         "",
         HANDLER,
-        Better("a call that nobody serves ends"),
+        Better("a call that nobody serves lives as long as its page, or as the handle of it"),
     ),
     line("R3", "candidates before the answer: 404", "404", HANDLER, Same),
     line(

@@ -371,7 +371,7 @@ fn below_full_a_replay_tells_of_other_content_with_the_same_length_and_meaning()
             r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":0,"enabled":false}}"#,
             r#"{"type":"signalling","message":{"type":"peerLeft"}}"#,
             r#"{"type":"signalling","message":{"type":"renegotiate"}}"#,
-            r#"{"type":"signalling"}"#,
+            r#"{"type":"signalling","message":0}"#,
             "ping",
         ] {
             assert_eq!(
