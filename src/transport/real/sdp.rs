@@ -36,6 +36,13 @@ const RTP_PROTOCOLS: [&str; 7] = [
     "RTP/AVP",
 ];
 
+/// What libpeer says of itself in every offer (`sdp_create` in its `sdp.c`).
+const LIBPEER: &str = "a=msid-semantic: iot";
+
+/// Candidates that libpeer has room for (`AGENT_MAX_CANDIDATES` in its `agent.h`); it writes further
+/// ones over what comes behind them.
+const LIBPEER_CANDIDATES_MAX: usize = 10;
+
 /// The lines of one m-section, or of the part before the first.
 pub(super) type Section<'a> = Vec<&'a str>;
 
@@ -254,7 +261,7 @@ pub(super) struct Ours<'a> {
 ///   the engine writes `sendrecv` and leaves it in.
 /// - All candidates stand once, in the first line that is not refused, which is the one whose
 ///   transport the bundle uses (RFC 9143 section 7.3); nothing is trickled to the peer, so
-///   `end-of-candidates` closes them.
+///   `end-of-candidates` closes them. A small device is told those alone that it has room for.
 /// - Lines that the engine was not shown are refused in their place: an answer has as many as the
 ///   offer (RFC 8829 section 5.3.1).
 pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
@@ -277,7 +284,7 @@ pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
             Some(section) if !ours.rejected[index] => {
                 section_answer(&mut text, section, offered, ours);
                 if std::mem::take(&mut candidates_due) {
-                    push_candidates(&mut text, ours);
+                    push_candidates(&mut text, offer, ours);
                 }
             }
             _ => refuse(&mut text, offered, &line.mid),
@@ -316,11 +323,23 @@ fn line_answer(line: &str, offered: &str) -> String {
     }
 }
 
-fn push_candidates(text: &mut String, ours: &Ours<'_>) {
-    for candidate in ours.candidates {
+fn push_candidates(text: &mut String, offer: &Offer, ours: &Ours<'_>) {
+    let mut told: Vec<&str> = ours.candidates.iter().map(String::as_str).collect();
+    if offer.sdp().lines().any(|line| line == LIBPEER) {
+        // It tries them in their order, and unless it was built for IPv6 has no use for those. What
+        // is left is in the order in which the addresses were added.
+        told.sort_by_key(|candidate| !is_ipv4(candidate));
+        told.truncate(LIBPEER_CANDIDATES_MAX);
+    }
+    for candidate in told {
         push(text, &format!("a={candidate} ufrag {}", ours.ufrag));
     }
     push(text, "a=end-of-candidates");
+}
+
+fn is_ipv4(candidate: &str) -> bool {
+    let parsed = RemoteCandidate::parse(candidate);
+    matches!(parsed, Ok(RemoteCandidate::Udp(candidate)) if candidate.address().is_ipv4())
 }
 
 /// Keeps kind and protocol of the offered line and sets the port to 0. Formats of RTP are replaced

@@ -42,13 +42,19 @@ fn the_answer_to_an_esp32_has_a_length_and_fits_into_what_it_reads() {
         let sound_alone = ESP32.split_once("m=application").expect("two lines").0;
         let sound_alone = sound_alone.replace("BUNDLE audio datachannel", "BUNDLE audio");
         // More public addresses than a machine has; they stand in the place of its own.
-        let public = (1..=5).map(|host| format!("203.0.113.{host}").parse().expect("an address"));
-        let many = public.fold(loopback(), Options::advertise);
+        let public = |count| {
+            let hosts = 1..=count;
+            let addresses = hosts.map(|host| format!("203.0.113.{host}").parse().expect("one"));
+            addresses.fold(loopback(), Options::advertise)
+        };
+        let many = public(5);
         for (options, offer, addresses) in [
             (loopback(), ESP32, 1),
             (loopback(), sound_alone.as_str(), 1),
             (many.clone(), ESP32, 5),
             (many, &sound_alone, 5),
+            // It has room for ten (`AGENT_MAX_CANDIDATES` of libpeer).
+            (public(14), ESP32, 10),
         ] {
             let (answer, sdp) = esp32(options, offer).await;
             let length = answer.body.len();

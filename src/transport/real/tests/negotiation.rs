@@ -88,6 +88,43 @@ fn the_answer_to_a_small_device_is_small_and_complete() {
     }
 }
 
+/// libpeer has room for ten, and writes an eleventh over what comes behind them.
+#[test]
+fn a_small_device_is_told_ten_addresses_at_most_and_those_that_it_can_use_first() {
+    let answer = |offer: &str, count: u16| {
+        let mut bot = bot(&Config::new(), 1);
+        for number in 0..count {
+            // IPv6 between IPv4, and the first is a mapping.
+            let base = match number % 2 {
+                0 => format!("192.0.2.{number}:40000"),
+                _ => format!("[2001:db8::{number}]:40000"),
+            };
+            let (id, base) = (TransportId(number.into()), base.parse().unwrap());
+            bot.add_local_candidate(
+                match number {
+                    0 => LocalCandidate::mapped(id, "203.0.113.1:40000".parse().unwrap(), base),
+                    _ => LocalCandidate::host(id, base),
+                },
+                epoch(),
+            );
+        }
+        let answer = bot.accept_offer(&Offer::parse(offer).unwrap(), credentials(1), epoch());
+        let answer = answer.unwrap().answer.sdp().to_owned();
+        let lines = lines_with(&answer, "a=candidate:");
+        let address = |line: &&str| line.split(' ').nth(4).unwrap().to_owned();
+        lines.iter().map(address).collect::<Vec<_>>()
+    };
+    let libpeer = ESP32.replace("t=0 0\r\n", "t=0 0\r\na=msid-semantic: iot\r\n");
+    for (count, told) in [(9, 9), (10, 10), (11, 10), (16, 10)] {
+        assert_eq!(answer(&libpeer, count).len(), told, "{count}");
+        assert_eq!(answer(ESP32, count).len(), usize::from(count), "others are told all");
+    }
+    let even = (2..16).step_by(2).map(|number| format!("192.0.2.{number}"));
+    let mut expected: Vec<String> = std::iter::once("203.0.113.1".to_owned()).chain(even).collect();
+    expected.extend(["2001:db8::1".to_owned(), "2001:db8::3".to_owned()]);
+    assert_eq!(answer(&libpeer, 16), expected);
+}
+
 #[test]
 fn sound_and_pictures_are_answered_under_whichever_protocol_they_were_offered() {
     let own = "UDP/TLS/RTP/SAVPF";
