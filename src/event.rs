@@ -42,7 +42,8 @@ impl fmt::Display for ConnectionState {
 #[non_exhaustive]
 pub enum CloseReason {
     /// The peer closed the DTLS connection (a tab that was closed, `pc.close()`): one network
-    /// latency after it did.
+    /// latency after it did. Or SCTP broke off, by the peer's word or at a message of more than 256
+    /// KiB, which the answer forbids: at once. The engine tells one as the other.
     HungUp,
     /// The peer said `peerLeft` over the data channel: one network latency after it did.
     PeerLeft,
