@@ -137,6 +137,7 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// What `Content-Type` says, JSON but for what the original answers as text; or nothing.
     pub body: String,
+    pub(super) is_for_another: bool,
 }
 
 impl Response {
@@ -145,7 +146,15 @@ impl Response {
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Response {
         let headers = vec![("Content-Type", content_type.to_owned())];
-        Response { status, headers, body: body.into() }
+        Response { status, headers, body: body.into(), is_for_another: false }
+    }
+
+    /// Whether another endpoint may take what this one refused, because it is full or about to
+    /// end; false when the refusal is the client's own doing. For whoever has several endpoints and
+    /// asks the next.
+    #[must_use]
+    pub fn is_for_another(&self) -> bool {
+        self.is_for_another
     }
 
     /// The value of a header, by its name in any case.
@@ -164,7 +173,7 @@ impl Response {
     }
 
     pub(super) fn empty(status: u16) -> Response {
-        Response { status, headers: Vec::new(), body: String::new() }
+        Response { status, headers: Vec::new(), body: String::new(), is_for_another: false }
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! | what | limit | at the limit |
 //! | --- | --- | --- |
-//! | requests of a client | [`RateLimit`] | 429, counted |
+//! | requests of a client | [`RateLimit`] | 429, an offer 503; counted |
 //! | clients that are known | [`CLIENTS_MAX`] | the one that used least goes, counted |
 
 use std::collections::{BTreeMap, BTreeSet};

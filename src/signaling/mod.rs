@@ -28,8 +28,9 @@
 //!
 //! Unknown fields are ignored; candidates for TCP and names of mDNS are taken and not tried. A
 //! request that is refused changes nothing: 400 with the field named, 404 for a path, `pc_id` or
-//! session that is not there, 405, 413, 429 to a client that asks too often, and 503 at a limit and
-//! while the server is about to end; the last two with `Retry-After`. An error's body is
+//! session that is not there, 405, 413, 429 to a client that asks too often, 503 when it asks too
+//! often with an offer (at a 4xx the JavaScript client would give up for good), at a limit and while
+//! the server is about to end; the last two with `Retry-After`. An error's body is
 //! `{"detail":"..."}` as the original's, but for an unknown session, which gets the original's
 //! text. Where the original answers every mistake under `/sessions` as `Invalid WebRTC request`,
 //! the answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].
@@ -47,7 +48,7 @@
 //! | --- | --- | --- |
 //! | body | [`BODY_LEN_MAX`] | 413 |
 //! | candidates of one request | [`CANDIDATES_MAX`] | 400 |
-//! | requests of one client, of all that share it | [`Options::rate_limit`] | 429 |
+//! | requests of one client, of all that share it | [`Options::rate_limit`] | 429, an offer 503 |
 //! | clients whose requests are counted | [`RATE_CLIENTS_MAX`] | who used least is forgotten |
 //! | sessions of `/start` that wait | [`Options::starts_max`], [`Options::start_timeout`] | 503; forgotten |
 //! | `body` of `/start` | [`START_BODY_LEN_MAX`] | 413 |
@@ -412,7 +413,10 @@ impl Signaling {
             return self.options_of(target, request).map(Reply::Now);
         }
         if let (Some(client), "POST" | "PATCH") = (request.client, request.method) {
-            self.clients.admit(client, now).map_err(Refusal::Rate)?;
+            let is_offer = request.method == "POST"
+                && matches!(target, Target::Offer | Target::SessionOffer(_));
+            let refusal = if is_offer { Refusal::RateOfOffers } else { Refusal::Rate };
+            self.clients.admit(client, now).map_err(refusal)?;
         }
         let start = match target {
             Target::SessionOffer(id) | Target::Session(id) if !self.starts.has(id) => {

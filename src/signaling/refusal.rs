@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     },
     /// How long until the client may ask again.
     Rate(Duration),
+    /// The same, of an offer.
+    RateOfOffers(Duration),
     /// The endpoint has no room.
     Full(String),
     /// Too many offers wait for candidates.
@@ -61,7 +63,7 @@ impl Refusal {
             Refusal::UnknownCall | Refusal::UnknownStart => &mut stats.refused_unknown,
             Refusal::Method { .. } => &mut stats.refused_method,
             Refusal::TooLarge { .. } => &mut stats.refused_too_large,
-            Refusal::Rate(_) => &mut stats.refused_rate,
+            Refusal::Rate(_) | Refusal::RateOfOffers(_) => &mut stats.refused_rate,
             Refusal::Full(_) => &mut stats.refused_full,
             Refusal::Waiting => &mut stats.refused_waiting,
             Refusal::Starts(_) => &mut stats.refused_starts,
@@ -75,10 +77,11 @@ impl Refusal {
             Refusal::UnknownStart => Response::text(status, UNKNOWN_START),
             other => Response::json(status, &json!({ "detail": other.detail() })),
         };
+        response.is_for_another = self.is_for_another();
         match self {
             // RFC 9110 section 15.5.6: 405 must come with `Allow`.
             Refusal::Method { allow } => response.headers.push(("Allow", allow.to_owned())),
-            Refusal::Rate(wait) => {
+            Refusal::Rate(wait) | Refusal::RateOfOffers(wait) => {
                 // Rounded up, or a client that waits so long would be too early.
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 response.headers.push(("Retry-After", seconds.max(1).to_string()));
@@ -97,8 +100,20 @@ impl Refusal {
             Refusal::Method { .. } => 405,
             Refusal::TooLarge { .. } => 413,
             Refusal::Rate(_) => 429,
-            Refusal::Full(_) | Refusal::Waiting | Refusal::Starts(_) | Refusal::Draining => 503,
+            // An offer beyond the rate as well: at any 4xx the JavaScript client gives up for good
+            // (`smallWebRTCTransport.ts`), after a 5xx it offers again in 2 s; and behind one
+            // address stand many who have done nothing.
+            Refusal::RateOfOffers(_)
+            | Refusal::Full(_)
+            | Refusal::Waiting
+            | Refusal::Starts(_)
+            | Refusal::Draining => 503,
         }
+    }
+
+    /// Whether there is room with another endpoint, for all that this one knows.
+    fn is_for_another(&self) -> bool {
+        matches!(self, Refusal::Full(_) | Refusal::Waiting | Refusal::Starts(_) | Refusal::Draining)
     }
 
     fn detail(&self) -> String {
@@ -111,7 +126,9 @@ impl Refusal {
             Refusal::UnknownStart => UNKNOWN_START.to_owned(),
             Refusal::Method { .. } => "Method Not Allowed".to_owned(),
             Refusal::TooLarge { field, limit } => format!("{field}: the limit is {limit} bytes"),
-            Refusal::Rate(_) => "too many requests from this address".to_owned(),
+            Refusal::Rate(_) | Refusal::RateOfOffers(_) => {
+                "too many requests from this address".to_owned()
+            }
             Refusal::Waiting => format!("{WAITING_MAX} offers wait, which is the limit"),
             Refusal::Starts(limit) => {
                 format!("{limit} sessions wait for their offer, which is the limit")

@@ -46,7 +46,7 @@ figures! {
         pub refused_method: u64,
         /// 413.
         pub refused_too_large: u64,
-        /// 429: the client asks too often.
+        /// 429, of an offer 503: the client asks too often.
         pub refused_rate: u64,
         /// 503: the endpoint is full, closed or has no address.
         pub refused_full: u64,

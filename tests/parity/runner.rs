@@ -118,7 +118,7 @@ fn r6_calls_sessions_and_requests_of_an_address_have_limits() {
         };
         statuses.push(response.status);
     }
-    assert_eq!(statuses, [400, 400, 400, 429, 429]);
+    assert_eq!(statuses, [400, 400, 400, 503, 503]);
 }
 
 /// What the program says to such options: the code and the text.

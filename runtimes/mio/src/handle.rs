@@ -246,7 +246,7 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, Some(on_way)) {
-                Some(response) if response.status != 503 => return Some(response),
+                Some(response) if !response.is_for_another() => return Some(response),
                 other => refused = other.or(refused),
             }
             tried.push(index);

@@ -133,7 +133,7 @@ impl Handle {
         while let Some(on_way) = placing.least_loaded(&tried) {
             let index = on_way.index();
             match shards[index].request(request, None, on_way).await {
-                Some(response) if response.status != 503 => return response,
+                Some(response) if !response.is_for_another() => return response,
                 other => refused = other.or(refused),
             }
             tried.push(index);

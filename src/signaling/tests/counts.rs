@@ -7,7 +7,7 @@ use crate::signaling::limiter::CLIENTS_MAX;
 
 fn retry_after(wait: Duration) -> String {
     let response = Refusal::Rate(wait).into_response();
-    response.header("Retry-After").expect("429 says when").to_owned()
+    response.header("Retry-After").expect("it says when").to_owned()
 }
 
 /// Polls what the endpoint tells, and passes nothing on.

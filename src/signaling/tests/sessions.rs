@@ -381,12 +381,15 @@ fn a_client_that_asks_too_often_is_told_how_long_to_wait() {
         assert_eq!(ask(&mut rig, "POST", client), (400, None));
     }
     assert_eq!(ask(&mut rig, "PATCH", client), (429, Some("1".to_owned())));
+    assert_eq!(ask(&mut rig, "POST", client), (503, Some("1".to_owned())), "and offers again");
+    let start = rig.now(Request::new("POST", "/start", b"{}").client(client));
+    assert_eq!((start.status, start.is_for_another()), (429, false));
     assert_eq!(ask(&mut rig, "GET", client), (405, None), "only what costs counts");
     assert_eq!(ask(&mut rig, "POST", other), (400, None));
     assert_eq!(rig.post("{}").0, 400, "who is not known is not limited");
     rig.now += Duration::from_secs(1);
     assert_eq!(ask(&mut rig, "POST", client), (400, None));
-    assert_eq!((rig.stats().refused_rate, rig.stats().clients), (1, 1));
+    assert_eq!((rig.stats().refused_rate, rig.stats().clients), (3, 1));
     rig.signaling.set_options(Options::new().rate_limit(RateLimit::OFF).shared());
     for _ in 0..1000 {
         assert_eq!(ask(&mut rig, "POST", client), (400, None));
@@ -403,7 +406,7 @@ fn the_default_lets_a_crowd_behind_one_address_in_and_no_flood() {
         rig.now(request).status
     };
     assert!((0..500).all(|_| ask() == 400));
-    assert_eq!(ask(), 429);
+    assert_eq!(ask(), 503);
 }
 
 #[test]
@@ -436,6 +439,7 @@ fn every_503_says_when_to_come_again() {
     let body = offer("");
     let full = rig.now(Request::new("POST", "/api/offer", body.as_bytes()));
     assert_eq!((full.status, full.header("retry-after")), (503, Some("2")));
+    assert!(full.is_for_another() && Response::unavailable("x").is_for_another());
     assert_eq!(Response::unavailable("x").header("retry-after"), Some("2"));
     assert_eq!(rig.stats().refused_full, 1);
     rig.signaling.set_gathering(&mut rig.endpoint, true, rig.now);

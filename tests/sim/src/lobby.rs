@@ -52,6 +52,12 @@ pub struct Answered {
     pub body: String,
 }
 
+/// Where a client is at home.
+fn address_of(number: usize) -> SocketAddr {
+    let host = u8::try_from(number + 1).expect("fewer than 255 clients");
+    SocketAddr::from(([198, 51, 100, host], 40_000))
+}
+
 /// Where a response goes.
 #[derive(Clone, Copy, Debug)]
 struct Reader {
@@ -145,8 +151,7 @@ impl Lobby {
     pub fn add(&mut self, kind: ClientKind, link: LinkConfig) -> usize {
         let number = self.seats.len();
         let seed = self.seed * 1_000_003 + number as u64 * 101;
-        let host = u8::try_from(number + 1).expect("fewer than 255 clients");
-        let address = SocketAddr::from(([198, 51, 100, host], 40_000));
+        let address = address_of(number);
         self.seats.push(Seat {
             client: Client::new(kind, self.wire, seed, address),
             up: Link::new(link, seed + 11),
@@ -405,6 +410,7 @@ impl Lobby {
         match letter {
             Letter::Request(reader, body) => {
                 let request = Request::new(reader.method, "/api/offer", body.as_bytes());
+                let request = request.client(address_of(reader.seat).ip());
                 match self.signaling.handle(&mut self.endpoint, request, self.now) {
                     Reply::Now(response) => self.post(reader, response),
                     Reply::Later(token) => {

@@ -3,10 +3,11 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
-use smallrtc::signaling::Options;
+use smallrtc::signaling::{Options, RateLimit, Reply, Request};
 use smallrtc::{CloseReason, Config, ConnectionState, Event, Message};
 use smallrtc_sim::{BrowserEvent, ClientKind, ClientState, Kind, LinkConfig, Lobby, run};
 
@@ -297,6 +298,31 @@ fn a_full_bot_is_tried_again_by_the_javascript_client_alone() {
         let state = lobby.client(late).state();
         let expected = if comes { ClientState::Connected } else { ClientState::Failed(503) };
         assert_eq!(state, expected, "{kind:?}");
+    }
+}
+
+/// As it may be behind one address with many: somebody else has used up what it may ask.
+#[test]
+fn an_offer_beyond_the_rate_is_made_again_by_the_javascript_client_alone() {
+    for kind in ClientKind::ALL {
+        let limit = RateLimit::new(NonZeroU32::MIN, NonZeroU32::MIN);
+        let options = Options::new().rate_limit(limit);
+        let mut lobby = Lobby::new(Config::new(), options, Kind::Scripted, 1);
+        let late = lobby.add(kind, LinkConfig::clean());
+        let address = lobby.client(late).addresses()[0].ip();
+        let request = Request::new("POST", "/api/offer", b"{}").client(address);
+        let now = lobby.now();
+        let Reply::Now(response) = lobby.signaling.handle(&mut lobby.endpoint, request, now) else {
+            panic!("it is refused at once")
+        };
+        assert_eq!(response.status, 400);
+        lobby.connect(late);
+        lobby.drive_for(seconds(1));
+        assert_eq!(lobby.responses(late)[0].status, 503);
+        lobby.drive_for(seconds(4));
+        let comes = kind == ClientKind::JavaScript;
+        let expected = if comes { ClientState::Connected } else { ClientState::Failed(503) };
+        assert_eq!(lobby.client(late).state(), expected, "{kind:?}");
     }
 }
 
