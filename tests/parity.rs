@@ -92,8 +92,8 @@ fn the_table_in_the_documents_is_this_list() {
     let mut table = String::from(
         "# What Pipecat's SmallWebRTC does, and what is done here\n\n\
          Pipecat 1.14.0 over aiortc 1.16.0, measured; files are in its `transports/smallwebrtc/`, \
-         `run.py` in `runner/`. Each line has a test of\nits name in `tests/parity/`; this table \
-         is written from `tests/parity/list.rs`.\n\n\
+         `run.py` in `runner/`, the pipeline's\n`base_*.py` in `transports/`. Each line has a test \
+         of its name in `tests/parity/`; this table is\nwritten from `tests/parity/list.rs`.\n\n\
          | | behaviour | constant | source | here | how |\n\
          | --- | --- | --- | --- | --- | --- |\n",
     );

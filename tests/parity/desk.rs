@@ -1,5 +1,7 @@
 //! A desk: signalling over an endpoint, and pages that call it, a millisecond at a time.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ pub(crate) struct Desk {
     pub(crate) now: Instant,
     /// What every call told, with its time.
     pub(crate) events: Vec<(Duration, SessionId, Event)>,
+    /// Where anything was sent to, a page or not.
+    pub(crate) destinations: BTreeSet<SocketAddr>,
 }
 
 impl Desk {
@@ -26,7 +30,8 @@ impl Desk {
         let mut endpoint = Endpoint::new(config.shared(), Seed::from_number(1), start());
         endpoint.add_local_candidate(LocalCandidate::host(TransportId(0), bot_address()));
         let signaling = Signaling::with_options(Seed::from_number(2), options.shared());
-        Desk { endpoint, signaling, now: start(), events: Vec::new() }
+        let (events, destinations) = (Vec::new(), BTreeSet::new());
+        Desk { endpoint, signaling, now: start(), events, destinations }
     }
 
     /// What a request gets: the status, and the body as JSON, or as a text.
@@ -82,6 +87,7 @@ impl Desk {
         }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let (destination, payload) = (transmit.destination, transmit.payload);
+            self.destinations.insert(destination);
             let packet = Packet { source: bot_address(), destination, payload };
             if let Some(page) = pages.iter_mut().find(|page| page.address() == destination) {
                 page.handle_packet(&packet, self.now);

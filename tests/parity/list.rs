@@ -38,6 +38,8 @@ const fn line(
 const CONNECTION: &str = "`connection.py`";
 const TRANSPORT: &str = "`transport.py`";
 const HANDLER: &str = "`request_handler.py`";
+const BASE_OUTPUT: &str = "`base_output.py`";
+const BASE_INPUT: &str = "`base_input.py`";
 const RUNNER: &str = "`run.py`";
 
 pub(crate) const LINES: &[Line] = &[
@@ -361,12 +363,22 @@ pub(crate) const LINES: &[Line] = &[
     line("X11", "sources are `microphone`, `camera`, `screenVideo`", "", TRANSPORT, Same),
     line(
         "X12",
-        "sound is written in blocks of 40 ms, trailing ones padded",
-        "4 x 10 ms",
-        TRANSPORT,
-        Better("any block, and the last packet is filled up to its length"),
+        "sound is written in blocks of 40 ms, trailing ones padded; the pipeline's part: 2 s of silence before the end, events of the bot's speech",
+        "4 x 10 ms, 2 s",
+        BASE_OUTPUT,
+        Better(
+            "any block, the last packet is filled up; `AudioFinished` tells when the last word has left, so nothing has to be waited for. When the bot speaks is the application's to say (`RtviMessage::BotStartedSpeaking`)",
+        ),
     ),
-    line("X13", "input begins with `client-ready`", "", TRANSPORT, Same),
+    line(
+        "X13",
+        "input begins with `client-ready`; the pipeline's part: an audio filter, and what is to be done when no sound comes",
+        "",
+        BASE_INPUT,
+        Better(
+            "`RtviEvent::ClientReady` tells, the bot answers when it is ready, and what came before `start()` waits. Filters and patience are the application's: it reads PCM, and no read waits",
+        ),
+    ),
     line(
         "X14",
         "messages while it closes are dropped",

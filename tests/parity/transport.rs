@@ -224,19 +224,27 @@ fn x11_sources_have_the_originals_names() {
 }
 
 #[test]
-fn x12_blocks_of_any_length_follow_each_other_and_the_last_packet_is_filled_up() {
+fn x12_blocks_of_any_length_follow_each_other_and_the_end_of_the_last_is_told() {
     let mut pair = Pair::new(scripted());
     pair.connect();
     pair.drive_for(seconds(1));
     pair.forget();
-    let mut said = 0;
+    let (mut said, mut last) = (0, None);
     for length in [100, 960, 33, 4_800, 1_000, 7] {
         let now = pair.now();
         let samples = vec![900; length];
-        pair.session.send_audio(AudioFrame::mono(&samples, 24_000), now).unwrap();
+        last = Some(pair.session.send_audio(AudioFrame::mono(&samples, 24_000), now).unwrap());
         said += length;
     }
-    pair.drive_for(seconds(2));
+    // The original waits for 2 s of silence before it leaves; here the last word is known to be on
+    // its way.
+    let finished = Event::AudioFinished { id: last.unwrap(), samples: 7 };
+    pair.drive_until(seconds(1), "the last piece has left", |pair| {
+        pair.events().any(|event| *event == finished)
+    });
+    let now = pair.now();
+    pair.session.close(now);
+    pair.drive_until_closed(seconds(1));
     let words = pair.browser_events().filter_map(|event| match event {
         BrowserEvent::Media { line: 0, data, .. } => null_words(data),
         _ => None,
@@ -256,10 +264,12 @@ fn x13_client_ready_begins_the_conversation() {
     let now = pair.now();
     assert!(pair.browser.send_text(&ready.to_string(), now));
     pair.drive_for(seconds(1));
-    let mut rtvi = Rtvi::new();
+    let mut rtvi = Rtvi::new().not_ready();
     let heard: Vec<Message> = pair.messages().into_iter().cloned().collect();
     let event = rtvi.handle(heard[0].clone());
     assert!(matches!(event, Some(RtviEvent::ClientReady { id, .. }) if id == "d7c2a1f0"));
+    assert_eq!(rtvi.poll_reply(), None, "the bot is not ready yet");
+    rtvi.set_ready();
     while let Some(reply) = rtvi.poll_reply() {
         let _ = pair.send_message(reply).unwrap();
     }
