@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use smallrtc::signaling::{IceServer, Options};
-use smallrtc::{Config, ConnectionState, Event, Message, TrackId};
+use smallrtc::{Config, ConnectionState, Event, Message, Offer, TrackId};
 use smallrtc_sim::{BrowserConfig, BrowserEvent, Kind, Pair, Setup};
 
 use crate::desk::{Desk, page};
+use crate::tracks::without_camera;
 
 /// The JavaScript client's offer: microphone, camera, screen, channel.
 fn javascript(browser: &mut BrowserConfig) {
@@ -16,7 +17,7 @@ fn javascript(browser: &mut BrowserConfig) {
 
 fn answer(pair: &mut Pair) -> String {
     let now = pair.now();
-    let offer = smallrtc::Offer::parse(&pair.browser.offer(now)).unwrap();
+    let offer = Offer::parse(&pair.browser.offer(now)).unwrap();
     let answer = pair.session.accept_offer(&offer, now).unwrap().sdp().to_owned();
     pair.browser.accept_answer(&answer, now);
     answer
@@ -69,6 +70,9 @@ fn c3_every_event_of_the_original_is_told_and_disconnected_too() {
     let off = r#"{"type":"signalling","message":{"type":"trackStatus","receiver_index":0,"enabled":false}}"#;
     assert!(pair.browser.send_text(off, now));
     pair.drive_for(Duration::from_secs(1));
+    let now = pair.now();
+    let offer = Offer::parse(&without_camera(&pair.browser.offer(now))).unwrap();
+    let _ = pair.session.accept_offer(&offer, now).unwrap();
     pair.browser.vanish();
     pair.drive_until_closed(Duration::from_secs(30));
     let state = Event::StateChanged;
@@ -77,6 +81,7 @@ fn c3_every_event_of_the_original_is_told_and_disconnected_too() {
         state(ConnectionState::Connected),
         Event::Message(Message::text("\"hello\"")),
         Event::TrackStatus { track: TrackId(0), enabled: false },
+        Event::TrackEnded(TrackId(1)),
         state(ConnectionState::Disconnected),
         state(ConnectionState::Failed),
     ] {

@@ -225,4 +225,5 @@ fn l11_pictures_begin_on_a_line_that_was_negotiated_long_before_without_an_offer
     let shown = |event: &BrowserEvent| matches!(event, BrowserEvent::Media { line: 1, .. });
     assert!(pair.browser_events().any(shown));
     assert!(pair.session.recv_encoded(TrackId(1)).is_some());
+    assert!(!pair.browser_messages().contains(&RENEGOTIATE.to_owned()));
 }

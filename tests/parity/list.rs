@@ -49,7 +49,7 @@ pub(crate) const LINES: &[Line] = &[
         "",
         CONNECTION,
         Better(
-            "all go to the client by `/start`, a wrong one is refused with its field; the bot needs none, it tells its public address (`--advertise`)",
+            "all go to the client by `/start`, a wrong one is refused with its field; the bot uses none: it has a public address, or tells the one that is mapped to it (`--advertise`)",
         ),
     ),
     line(
@@ -418,12 +418,23 @@ pub(crate) const LINES: &[Line] = &[
     line("R6", "no limits", "", RUNNER, Better("of calls, sessions, and requests of an address")),
     line(
         "R7",
-        "options of the command line and `PIPECAT_ICE_SERVERS`",
-        "",
+        "options: `--host`, `--port`, `-t`, `--ice-servers` and `PIPECAT_ICE_SERVERS`, `--allowed-origins`, `--esp32`, `-v`",
+        "localhost:7860",
         RUNNER,
-        Better("a wrong one is named with what was expected"),
+        Better(
+            "a wrong one is named with what was expected; `--listen` is host and port, `RUST_LOG` says what is logged. There is one transport to choose, and every answer is as small as `--esp32` makes it",
+        ),
     ),
     line("R8", "one process, one loop for all calls", "1", RUNNER, Better("shards: a loop a core")),
+    line(
+        "R9",
+        "files of a bot are uploaded (`-u`) and downloaded (`-f`)",
+        "50 MiB",
+        RUNNER,
+        Refused(
+            "a call needs none, and the protocol has a word for it: `/start` gives no `fileUploadUrl`, as the original without `-u`, so no client offers a file",
+        ),
+    ),
     line(
         "H1",
         "empty or broken SDP: 200, and a ghost for ever",

@@ -135,6 +135,7 @@ fn r7_options_are_the_originals_and_a_wrong_one_is_named() {
     for option in ["--ice-servers", "PIPECAT_ICE_SERVERS", "--allowed-origins", "--listen"] {
         assert!(help.contains(option), "{option}");
     }
+    assert!(help.contains("127.0.0.1:7860"), "host and port are the original's");
     for (arguments, named) in [
         (["serve", "--ice-servers", "http://192.0.2.3"], "--ice-servers"),
         (["serve", "--ice-servers", r#"[{"url":"stun:x"}]"#], "--ice-servers"),
@@ -164,6 +165,20 @@ fn r8_calls_are_divided_among_shards_each_with_a_loop_of_its_own() {
         assert!(shards.contains(&0) && shards.contains(&1), "{shards:?}");
         server.close().await;
     });
+}
+
+/// `/start` of a runner without uploads says nothing of files, and clients offer none.
+#[test]
+fn r9_no_files_are_taken_and_clients_are_told_so_as_by_the_original() {
+    let mut desk = Desk::new();
+    let (status, started) = desk.ask("POST", "/start", "{}");
+    assert_eq!((status, started.get("fileUploadUrl")), (200, None));
+    let session = started["sessionId"].as_str().unwrap();
+    // As in the original without `-u` and `-f`.
+    let files = desk.ask("POST", &format!("/sessions/{session}/files"), "x");
+    assert_eq!(files, (200, serde_json::Value::String(String::new())));
+    assert_eq!(desk.ask("POST", "/files", "x").0, 404);
+    assert_eq!(desk.ask("GET", "/files/x", "").0, 404);
 }
 
 /// What an endpoint keeps of an ended call is nothing, whatever the time.
