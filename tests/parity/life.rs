@@ -165,6 +165,7 @@ fn heard_after_a_restart(delay: Duration) -> Duration {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn l9_a_restarted_call_is_heard_within_half_a_second_and_the_old_one_is_gone() {
     for round_trip_ms in [0, 20, 50, 100] {
         let delay = Duration::from_millis(round_trip_ms / 2);

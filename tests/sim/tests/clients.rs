@@ -309,7 +309,7 @@ fn an_offer_beyond_the_rate_is_made_again_by_the_javascript_client_alone() {
         let options = Options::new().rate_limit(limit);
         let mut lobby = Lobby::new(Config::new(), options, Kind::Scripted, 1);
         let late = lobby.add(kind, LinkConfig::clean());
-        let address = lobby.client(late).addresses()[0].ip();
+        let address = "198.51.100.1".parse().expect("that of the first");
         let request = Request::new("POST", "/api/offer", b"{}").client(address);
         let now = lobby.now();
         let Reply::Now(response) = lobby.signaling.handle(&mut lobby.endpoint, request, now) else {
