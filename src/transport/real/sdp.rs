@@ -39,8 +39,8 @@ const RTP_PROTOCOLS: [&str; 7] = [
 /// What libpeer says of itself in every offer (`sdp_create` in its `sdp.c`).
 const LIBPEER: &str = "a=msid-semantic: iot";
 
-/// Candidates that libpeer has room for (`AGENT_MAX_CANDIDATES` in its `agent.h`); it writes further
-/// ones over what comes behind them.
+/// Candidates that libpeer has room for (`AGENT_MAX_CANDIDATES` in its `agent.h`); it writes
+/// further ones over what comes behind them.
 const LIBPEER_CANDIDATES_MAX: usize = 10;
 
 /// The lines of one m-section, or of the part before the first.

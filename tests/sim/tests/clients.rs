@@ -39,6 +39,12 @@ fn closed(lobby: &Lobby) -> Vec<CloseReason> {
     lobby.events().iter().filter_map(reason).collect()
 }
 
+#[track_caller]
+fn assert_nothing_is_left(lobby: &Lobby) {
+    assert!(lobby.endpoint.is_empty());
+    assert_eq!(lobby.signaling.poll_timeout(), None, "nothing is due");
+}
+
 fn for_all(name: &str, test: impl Fn(ClientKind, Kind, u64)) {
     run(name, 2, |seed| {
         for kind in ClientKind::ALL {
@@ -71,8 +77,7 @@ fn each_client_connects_hears_and_is_heard_and_leaves_nothing() {
         lobby.leave(number);
         lobby.drive_for(seconds(3));
         assert_eq!(closed(&lobby), [CloseReason::HungUp], "{kind:?} {wire:?}");
-        assert!(lobby.endpoint.is_empty());
-        assert_eq!(lobby.signaling.poll_timeout(), None);
+        assert_nothing_is_left(&lobby);
     });
 }
 
@@ -86,8 +91,7 @@ fn each_client_that_vanishes_without_a_word_is_lost_after_20_s_and_leaves_nothin
         assert_eq!(closed(&lobby), [], "{kind:?} {wire:?}");
         lobby.drive_for(seconds(2));
         assert_eq!(closed(&lobby), [CloseReason::Lost], "{kind:?} {wire:?}");
-        assert!(lobby.endpoint.is_empty());
-        assert_eq!(lobby.signaling.poll_timeout(), None);
+        assert_nothing_is_left(&lobby);
     });
 }
 
@@ -228,7 +232,7 @@ fn a_client_whose_network_is_gone_for_good_stops_after_three_attempts() {
     lobby.drive_for(seconds(60));
     assert_eq!(lobby.client(number).state(), ClientState::Failed(0));
     assert_eq!(closed(&lobby), [CloseReason::Lost]);
-    assert!(lobby.endpoint.is_empty());
+    assert_nothing_is_left(&lobby);
 }
 
 #[test]
@@ -267,7 +271,7 @@ fn peer_left_ends_the_android_client_and_the_others_are_hung_up() {
         assert!(lobby.told(number).iter().any(|(_, event)| says(event)), "{kind:?}");
         let left = lobby.client(number).state() == ClientState::Left;
         assert_eq!(left, kind != ClientKind::JavaScript, "{kind:?} {wire:?}");
-        assert!(lobby.endpoint.is_empty());
+        assert_nothing_is_left(&lobby);
     });
 }
 
@@ -341,7 +345,7 @@ fn clients_of_every_kind_live_through_a_bad_network_side_by_side() {
         }
         numbers.iter().for_each(|number| lobby.leave(*number));
         lobby.drive_for(seconds(25));
-        assert!(lobby.endpoint.is_empty());
+        assert_nothing_is_left(&lobby);
     });
 }
 

@@ -4,48 +4,24 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
-use std::time::{Duration, Instant};
+#[path = "../../support/desk.rs"]
+mod desk;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use smallrtc::signaling::{Mode, Options, Reply, Request, Signaling};
-use smallrtc::{
-    CloseReason, Config, ConnectionState, Datagram, Endpoint, Event, LocalCandidate, Seed,
-    SessionId, TransportId,
-};
-use smallrtc_sim::{Browser, BrowserConfig, Kind, Packet, bot_address, bot_certificate, start};
+use smallrtc::signaling::{Mode, Options};
+use smallrtc::{CloseReason, Config, ConnectionState, Event, SessionId};
+use smallrtc_sim::{Browser, Kind};
 
-/// A bot with signalling, and what its calls told.
-struct Desk {
-    endpoint: Endpoint,
-    signaling: Signaling,
-    now: Instant,
-    events: Vec<(SessionId, Event)>,
-}
+use desk::{Desk, page};
 
 impl Desk {
-    fn new(kind: Kind, config: Config, options: Options) -> Desk {
-        let config = config.certificate(bot_certificate()).dangerous();
-        let config = config.seeded_dtls(true).null_codec(true);
-        let config = config.scripted_transport(kind == Kind::Scripted).done();
-        let mut endpoint = Endpoint::new(config.shared(), Seed::from_number(1), start());
-        endpoint.add_local_candidate(LocalCandidate::host(TransportId(0), bot_address()));
-        let signaling = Signaling::with_options(Seed::from_number(2), options.shared());
-        Desk { endpoint, signaling, now: start(), events: Vec::new() }
-    }
-
-    fn ask(&mut self, method: &str, body: &Value) -> (u16, Value) {
-        let body = body.to_string();
-        let request = Request::new(method, "/api/offer", body.as_bytes());
-        let reply = self.signaling.handle(&mut self.endpoint, request, self.now);
-        let Reply::Now(response) = reply else { panic!("the endpoint has its candidates") };
-        (response.status, serde_json::from_str(&response.body).expect("JSON"))
-    }
-
     /// Posts a page's offer. The answer is not given to it: it may be lost.
     fn post(&mut self, page: &mut Browser, pc_id: Option<&str>, restarts: bool) -> (u16, Value) {
         let sdp = page.offer(self.now);
         let body = json!({ "sdp": sdp, "type": "offer", "pc_id": pc_id, "restart_pc": restarts });
-        let (status, answer) = self.ask("POST", &body);
+        let (status, answer) = self.ask("POST", "/api/offer", &body.to_string());
         if let Some(call) = self.signaling.poll_call() {
             self.endpoint.session(call.id).expect("it has just begun").start(self.now);
         }
@@ -69,54 +45,12 @@ impl Desk {
     }
 
     fn reasons(&self) -> Vec<CloseReason> {
-        let reason = |(_, event): &(SessionId, Event)| match event {
+        let reason = |(_, _, event): &(Duration, SessionId, Event)| match event {
             Event::Closed { reason } => Some(*reason),
             _ => None,
         };
         self.events.iter().filter_map(reason).collect()
     }
-
-    fn pass(&mut self, pages: &mut [&mut Browser], ms: u64) {
-        for _ in 0..ms {
-            self.now += Duration::from_millis(1);
-            self.endpoint.handle_timeout(self.now);
-            pages.iter_mut().for_each(|page| page.handle_timeout(self.now));
-            while self.carry(pages) {}
-        }
-    }
-
-    fn carry(&mut self, pages: &mut [&mut Browser]) -> bool {
-        let mut moved = false;
-        for page in pages.iter_mut() {
-            while let Some(Packet { source, destination, payload }) = page.poll_packet() {
-                let datagram = Datagram::udp(TransportId(0), source, destination, payload);
-                let _ = self.endpoint.handle_datagram(datagram, self.now);
-                moved = true;
-            }
-        }
-        while let Some(transmit) = self.endpoint.poll_transmit() {
-            let (destination, payload) = (transmit.destination, transmit.payload);
-            let packet = Packet { source: bot_address(), destination, payload };
-            if let Some(page) = pages.iter_mut().find(|page| page.address() == destination) {
-                page.handle_packet(&packet, self.now);
-                moved = true;
-            }
-        }
-        while let Some((id, event)) = self.endpoint.poll_event() {
-            if matches!(event, Event::Closed { .. }) {
-                self.signaling.session_closed(id);
-            }
-            self.events.push((id, event));
-            moved = true;
-        }
-        moved
-    }
-}
-
-fn page(kind: Kind, number: u64) -> Browser {
-    let mut config = BrowserConfig::new(kind, number);
-    config.address.set_port(40_000 + u16::try_from(number).expect("a small number"));
-    Browser::new(config, start())
 }
 
 /// One place in all, the rule of one call alone, or neither.
@@ -132,7 +66,7 @@ fn limits() -> Vec<(Config, Options)> {
 fn a_restart_whose_answer_was_lost_is_asked_for_again_and_takes_the_place_of_the_first() {
     for kind in Kind::ALL {
         for (config, options) in limits() {
-            let mut desk = Desk::new(kind, config, options);
+            let mut desk = Desk::of(kind, config, options);
             let [mut old, mut lost, mut last] = [1, 2, 3].map(|number| page(kind, number));
             let (name, _) = desk.connected(&mut old);
             old.vanish();
@@ -163,7 +97,7 @@ fn a_restart_whose_answer_was_lost_is_asked_for_again_and_takes_the_place_of_the
 #[test]
 fn a_late_copy_of_a_restart_does_not_end_the_call_that_has_connected_since() {
     for kind in Kind::ALL {
-        let mut desk = Desk::new(kind, Config::new(), Options::new());
+        let mut desk = Desk::of(kind, Config::new(), Options::new());
         let [mut old, mut new, mut copy] = [1, 2, 3].map(|number| page(kind, number));
         let (name, _) = desk.connected(&mut old);
         let (_, answer) = desk.post(&mut new, Some(&name), true);
@@ -183,13 +117,13 @@ fn a_late_copy_of_a_restart_does_not_end_the_call_that_has_connected_since() {
 
 #[test]
 fn the_name_before_a_restart_is_good_for_another_restart_and_for_nothing_else() {
-    let mut desk = Desk::new(Kind::Scripted, Config::new(), Options::new());
+    let mut desk = Desk::of(Kind::Scripted, Config::new(), Options::new());
     let [mut old, mut new, mut other] = [1, 2, 3].map(|number| page(Kind::Scripted, number));
     let (name, _) = desk.connected(&mut old);
     let (_, answer) = desk.post(&mut new, Some(&name), true);
     let id = desk.signaling.session_of(answer["pc_id"].as_str().unwrap()).unwrap();
     let patch = json!({ "pc_id": name, "candidates": [] });
-    assert_eq!(desk.ask("PATCH", &patch).0, 404);
+    assert_eq!(desk.ask("PATCH", "/api/offer", &patch.to_string()).0, 404);
     let (status, answer) = desk.post(&mut other, Some(&name), false);
     assert_eq!(status, 200);
     assert_ne!(desk.signaling.session_of(answer["pc_id"].as_str().unwrap()), Some(id));
@@ -201,7 +135,7 @@ fn the_name_before_a_restart_is_good_for_another_restart_and_for_nothing_else() 
 #[test]
 fn candidates_before_the_answer_are_refused_and_the_call_connects_all_the_same() {
     for kind in Kind::ALL {
-        let mut desk = Desk::new(kind, Config::new(), Options::new());
+        let mut desk = Desk::of(kind, Config::new(), Options::new());
         let mut early = page(kind, 1);
         let sdp: String = early
             .offer(desk.now)
@@ -212,10 +146,11 @@ fn candidates_before_the_answer_are_refused_and_the_call_connects_all_the_same()
         let candidate = json!({ "candidate": early.candidate(), "sdp_mid": "0" });
         for pc_id in [Value::Null, json!("SmallWebRTCConnection#0-unknown")] {
             let body = json!({ "pc_id": pc_id, "candidates": [candidate] });
-            let (status, answer) = desk.ask("PATCH", &body);
+            let (status, answer) = desk.ask("PATCH", "/api/offer", &body.to_string());
             assert!([400, 404].contains(&status), "{answer}");
         }
-        let (status, answer) = desk.ask("POST", &json!({ "sdp": sdp, "type": "offer" }));
+        let (status, answer) =
+            desk.ask("POST", "/api/offer", &json!({ "sdp": sdp, "type": "offer" }).to_string());
         assert_eq!(status, 200, "{answer}");
         early.accept_answer(answer["sdp"].as_str().unwrap(), desk.now);
         desk.pass(&mut [&mut early], 1_000);
