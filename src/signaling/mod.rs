@@ -28,9 +28,9 @@
 //!
 //! Unknown fields are ignored; candidates for TCP and names of mDNS are taken and not tried. A
 //! request that is refused changes nothing: 400 with the field named, 404 for a path, `pc_id` or
-//! session that is not there, 405, 413, 429 to a client that asks too often, 503 when it asks too
-//! often with an offer (at a 4xx the JavaScript client would give up for good), at a limit and while
-//! the server is about to end; the last two with `Retry-After`. An error's body is
+//! session that is not there, 405, 413, 429 to a client that asks too often, and 503 when it does
+//! so with an offer (after a 4xx the JavaScript client gives up for good), at a limit and while the
+//! server is about to end; the last two with `Retry-After`. An error's body is
 //! `{"detail":"..."}` as the original's, but for an unknown session, which gets the original's
 //! text. Where the original answers every mistake under `/sessions` as `Invalid WebRTC request`,
 //! the answers here are those of `/api/offer`. Each has a counter: [`SignalingStats`].

@@ -37,6 +37,7 @@ async fn esp32(options: Options, offer: &str) -> (Answer, String) {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn the_answer_to_an_esp32_has_a_length_and_fits_into_what_it_reads() {
     smol::block_on(async {
         let sound_alone = ESP32.split_once("m=application").expect("two lines").0;
@@ -59,6 +60,7 @@ fn the_answer_to_an_esp32_has_a_length_and_fits_into_what_it_reads() {
             let (answer, sdp) = esp32(options, offer).await;
             let length = answer.body.len();
             let whole = answer.head.len() + 4 + length;
+            println!("{addresses} addresses: {whole} bytes with the head");
             assert!(whole < ESP32_ANSWER_MAX, "{whole} bytes for {addresses} addresses");
             assert_eq!(answer.header("content-length"), Some(&*length.to_string()));
             assert_eq!(answer.header("transfer-encoding"), None);
