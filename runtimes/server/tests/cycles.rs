@@ -15,8 +15,15 @@ use smallrtc_server::{Options, Peer, Received, Server};
 use smallrtc_smol::Handle;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-const ROUNDS: usize = 10;
+/// Calls that have to come and go whole.
+const COMPLETED: usize = 1_000;
+
+/// In one round.
 const CALLS: usize = 100;
+
+/// Ten are enough where there is time for every call. On a machine that is busy some come to nothing:
+/// they must leave nothing either, and others are made in their place.
+const ROUNDS_MAX: usize = 15;
 
 /// Rounds until caches, pools and threads have their size.
 const WARM_UP: usize = 3;
@@ -66,6 +73,7 @@ fn until_empty(handle: &Handle) {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn a_thousand_calls_leave_no_session_no_memory_no_descriptor_and_no_thread() {
     // A peer that is gone is given up after 2 s, so that the test need not wait for 20.
     let config = Config::new()
@@ -83,15 +91,18 @@ fn a_thousand_calls_leave_no_session_no_memory_no_descriptor_and_no_thread() {
     });
     let load = Load::new(url).calls(CALLS).rate(200).duration(Duration::from_millis(300));
     let load = load.messages(0).listen_every(CALLS);
-    let mut rounds = Vec::new();
-    for round in 0..ROUNDS {
+    let (mut rounds, mut completed, mut outcomes) = (Vec::new(), 0, Vec::new());
+    while completed < COMPLETED {
+        let round = rounds.len();
+        assert!(round < ROUNDS_MAX, "{completed} calls were whole: {outcomes:?}");
         let report = load.clone().abrupt(round % 2 == 1).run().expect("loopback is fine");
-        let completed = report.outcomes.get("completed");
-        assert_eq!(completed, Some(&CALLS), "{:?}", report.outcomes);
+        completed += report.outcomes.get("completed").copied().unwrap_or(0);
+        outcomes.push(report.outcomes);
         until_empty(&handle);
         rounds.push(held());
     }
-    let (warm, last) = (rounds[WARM_UP - 1], rounds[ROUNDS - 1]);
+    let (warm, last) = (rounds[WARM_UP - 1], rounds[rounds.len() - 1]);
+    println!("{completed} calls in {} rounds, then {warm:?}, at last {last:?}", rounds.len());
     assert!(last.memory <= warm.memory + GROWTH_MAX, "{rounds:?}");
     assert!(last.descriptors <= warm.descriptors, "{rounds:?}");
     assert!(last.threads <= warm.threads, "{rounds:?}");
