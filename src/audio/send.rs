@@ -336,14 +336,26 @@ fn level(samples: &[i16]) -> u8 {
     if sum == 0 {
         return LEVEL_SILENCE;
     }
-    // The binary logarithm takes a third of the time of the decimal one, and to cut off after
-    // adding a half is to round: `round` is a call into the C library, this is done for every
-    // packet.
-    const DB_PER_OCTAVE: f64 = 10.0 * std::f64::consts::LOG10_2;
-    let mean = sum as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
-    let level = 0.5 - DB_PER_OCTAVE * mean.log2();
-    (level as u8).min(LEVEL_SILENCE)
+    // A sum of squares of 16 bits is far below the largest `i64`, whose conversion is one step.
+    let mean = sum as i64 as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
+    LEAST_MEANS.partition_point(|least| mean < *least) as u8
 }
+
+/// The smallest mean square that is rounded to each level, as a share of full scale: a tenth of a
+/// decade, 1 dB, from one to the next, beginning at 0.5 dB below full scale. To look a level up
+/// takes half the time of a logarithm, and this is done for every packet.
+const LEAST_MEANS: [f64; LEVEL_SILENCE as usize] = {
+    // 10 to the power of -1/10 and of -1/20.
+    const DECIBEL: f64 = 0.794_328_234_724_281_5;
+    const HALF_A_DECIBEL: f64 = 0.891_250_938_133_745_6;
+    let mut means = [HALF_A_DECIBEL; LEVEL_SILENCE as usize];
+    let mut level = 1;
+    while level < means.len() {
+        means[level] = means[level - 1] * DECIBEL;
+        level += 1;
+    }
+    means
+};
 
 #[cfg(test)]
 mod tests {
@@ -381,6 +393,15 @@ mod tests {
             let samples = u128::from(nanos) * 48_000 / 1_000_000_000;
             prop_assert_eq!(u128::from(rtp_time(Duration::from_nanos(nanos))), samples);
         }
+    }
+
+    #[test]
+    fn a_level_of_one_sample_is_ten_decimal_logarithms_rounded() {
+        for sample in i16::MIN..0 {
+            let mean = f64::from(sample).powi(2) / (32_768.0 * 32_768.0);
+            assert_eq!(level(&[sample]), (-10.0 * mean.log10()).round() as u8, "{sample}");
+        }
+        assert_eq!(level(&[0]), LEVEL_SILENCE);
     }
 
     #[test]

@@ -254,21 +254,26 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.note_if(Session::has_transmit, || Call::PollTransmit);
-        let transmit = self.transport.poll_transmit()?;
-        self.stats.datagrams_sent += 1;
-        self.stats.bytes_sent += transmit.payload.len() as u64;
-        // Messages that were refused because transmits were at their limit may go now.
-        self.flush_is_due = !self.outbox.is_empty();
-        Some(transmit)
+        // Handed on as it is: to take it out of its `Option` and put it back would copy it.
+        let transmit = self.transport.poll_transmit();
+        if let Some(transmit) = &transmit {
+            self.stats.datagrams_sent += 1;
+            self.stats.bytes_sent += transmit.payload.len() as u64;
+            // Messages that were refused because transmits were at their limit may go now.
+            self.flush_is_due = !self.outbox.is_empty();
+        }
+        transmit
     }
 
     /// The next thing that happened. Poll until `None` after each call that takes `now`.
     #[must_use]
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         // Asked after each call, and most times there is nothing.
-        if self.events.is_empty() || self.is_held() {
-            return None;
-        }
+        if self.events.is_empty() || self.is_held() { None } else { self.pop_event() }
+    }
+
+    fn pop_event(&mut self) -> Option<Event> {
         self.note(self.last_now, |_| Call::PollEvent);
         let event = self.events.pop()?;
         match &event {

@@ -310,9 +310,12 @@ impl Transport for Scripted {
     }
 
     fn poll_transmit(&mut self) -> Option<Transmit> {
-        let transmit = self.transmits.pop_front()?;
-        self.transmit_bytes -= transmit.payload.len();
-        Some(transmit)
+        // Handed on as it is: to take it out of its `Option` and put it back would copy it.
+        let transmit = self.transmits.pop_front();
+        if let Some(transmit) = &transmit {
+            self.transmit_bytes -= transmit.payload.len();
+        }
+        transmit
     }
 
     fn has_transmit(&self) -> bool {

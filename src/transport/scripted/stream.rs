@@ -188,11 +188,14 @@ impl Stream {
 
     /// The next datagram that is to be sent.
     #[must_use]
+    #[inline]
     pub fn poll_datagram(&mut self, now: Instant) -> Option<Vec<u8>> {
         // Asked after every datagram of sound, which leaves nothing to say here.
-        if !self.ack_is_due && self.sent >= self.window.min(self.outgoing.len()) {
-            return None;
-        }
+        let has_something = self.ack_is_due || self.sent < self.window.min(self.outgoing.len());
+        if has_something { self.write_datagram(now) } else { None }
+    }
+
+    fn write_datagram(&mut self, now: Instant) -> Option<Vec<u8>> {
         let mut bytes = datagram();
         if std::mem::take(&mut self.ack_is_due) {
             Frame::Ack { next: self.expected }.encode(&mut bytes);

@@ -194,10 +194,10 @@ impl Link {
         }
         if self.chance(self.config.duplicate) && room > 1 {
             let arrival = self.arrival(departure);
-            self.insert(arrival, packet.clone());
+            self.insert(OnItsWay { packet: packet.clone(), arrival });
         }
         let arrival = self.arrival(departure);
-        self.insert(arrival, packet);
+        self.insert(OnItsWay { packet, arrival });
     }
 
     /// When the next packet arrives.
@@ -214,8 +214,9 @@ impl Link {
     }
 
     /// Behind those that arrive no later.
-    fn insert(&mut self, arrival: Instant, packet: Packet) {
-        let on_its_way = OnItsWay { packet, arrival };
+    #[inline]
+    fn insert(&mut self, on_its_way: OnItsWay) {
+        let arrival = on_its_way.arrival;
         if self.packets.back().is_none_or(|last| last.arrival <= arrival) {
             self.packets.push_back(on_its_way);
         } else {

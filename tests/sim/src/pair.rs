@@ -67,17 +67,25 @@ enum Touched {
     Page,
 }
 
+/// When the two sides want to be called. It costs something to ask them, and changes only when they
+/// are called.
+#[derive(Clone, Copy, Debug)]
+struct Dues {
+    session: Option<Instant>,
+    page: Option<Instant>,
+}
+
 /// When each part wants to be woken.
 #[derive(Clone, Copy, Debug)]
 struct Wakes {
     driver: Option<Instant>,
     down: Option<Instant>,
-    page: Option<Instant>,
+    dues: Dues,
 }
 
 impl Wakes {
     fn first(self) -> Option<Instant> {
-        earliest([self.driver, self.down, self.page])
+        earliest([self.driver, self.down, self.dues.page])
     }
 }
 
@@ -373,12 +381,13 @@ impl Pair {
     pub fn step(&mut self) -> Option<Instant> {
         self.flush();
         let wakes = self.next_wakes();
-        self.turn(wakes.first()?, wakes.driver);
+        self.turn(wakes.first()?, wakes);
         Some(self.now)
     }
 
-    /// Does what is due at `next`, the first wake-up; `driver_at` is the driver's.
-    fn turn(&mut self, next: Instant, driver_at: Option<Instant>) {
+    /// Does what is due at `next`, the first of the wake-ups, and tells what is due after it.
+    fn turn(&mut self, next: Instant, wakes: Wakes) -> Dues {
+        let mut dues = wakes.dues;
         self.go_to(self.now.max(next));
         if self.browser.rounds_by_the_clock() && (self.up.has_gaps() || self.down.has_gaps()) {
             self.trace.stays_here();
@@ -387,22 +396,25 @@ impl Pair {
             self.checks.turn(self.now);
             self.session.settle();
         }
-        if self.driver.wakes(driver_at, self.now) {
+        if self.driver.wakes(wakes.driver, self.now) {
             self.stalled_until = None;
             while let Some(packet) = self.up.receive(self.now) {
                 self.deliver(packet);
                 self.flush_after(Touched::Session);
             }
-            self.session_timeout();
+            dues.session = self.session_timeout();
         }
         while let Some(packet) = self.down.receive(self.now) {
             self.browser.handle_packet(&packet, self.now);
             self.flush_after(Touched::Page);
+            dues.page = self.browser.poll_timeout();
         }
-        if self.browser.poll_timeout().is_some_and(|at| at <= self.now) {
+        if dues.page.is_some_and(|at| at <= self.now) {
             self.browser.handle_timeout(self.now);
             self.flush_after(Touched::Page);
+            dues.page = self.browser.poll_timeout();
         }
+        dues
     }
 
     /// Steps until something is so.
@@ -446,14 +458,16 @@ impl Pair {
     pub fn drive_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         self.flush();
+        let mut dues = self.dues();
         loop {
-            let wakes = self.next_wakes();
+            let wakes = self.wakes(dues);
             let Some(next) = wakes.first().filter(|next| *next <= end) else { break };
             if self.polls_by_chance() {
                 // Each drain draws, so that none may be left out.
                 self.step();
+                dues = self.dues();
             } else {
-                self.turn(next, wakes.driver);
+                dues = self.turn(next, wakes);
             }
         }
         self.go_to(end);
@@ -517,36 +531,46 @@ impl Pair {
         }
     }
 
+    fn dues(&self) -> Dues {
+        Dues { session: self.session.poll_timeout(), page: self.browser.poll_timeout() }
+    }
+
     fn next_wakes(&mut self) -> Wakes {
-        let driver = self.driver_wake();
-        Wakes { driver, down: self.down.poll_timeout(), page: self.browser.poll_timeout() }
+        self.wakes(self.dues())
     }
 
-    /// When the session's driver runs next.
-    fn driver_wake(&mut self) -> Option<Instant> {
-        let due = [self.session.poll_timeout(), self.bot.poll_timeout(), self.up.poll_timeout()];
+    /// When each part wants to be woken if the two sides are due then. Beside them the bot is
+    /// asked, who may change his mind at any time.
+    fn wakes(&mut self, dues: Dues) -> Wakes {
+        let due = [dues.session, self.bot.poll_timeout(), self.up.poll_timeout()];
         let wake_at = self.driver.wake_at(earliest(due), self.now);
-        wake_at.map(|at| self.stalled_until.map_or(at, |until| until.max(at)))
+        let driver = wake_at.map(|at| self.stalled_until.map_or(at, |until| until.max(at)));
+        Wakes { driver, down: self.down.poll_timeout(), dues }
     }
 
-    fn session_timeout(&mut self) {
+    /// Calls the session while it is due, and tells when it is again.
+    fn session_timeout(&mut self) -> Option<Instant> {
         if !self.bot.is_free() {
             self.bot.wake(&mut self.session, self.now);
         }
         if !self.bot.is_free() || self.polls_by_chance() {
             self.flush();
         }
-        while self.session.poll_timeout().is_some_and(|at| at <= self.now) {
+        let mut due = self.session.poll_timeout();
+        while due.is_some_and(|at| at <= self.now) {
             self.session.handle_timeout(self.now);
             let had_output = self.flush_after(Touched::Session);
+            due = self.session.poll_timeout();
             if self.is_checked {
-                self.checks.timeout_done(had_output, self.session.poll_timeout());
+                self.checks.timeout_done(had_output, due);
             }
         }
         for _ in 0..self.driver.too_many() {
             self.session.handle_timeout(self.now);
             self.flush_after(Touched::Session);
+            due = self.session.poll_timeout();
         }
+        due
     }
 
     fn deliver(&mut self, packet: Packet) {

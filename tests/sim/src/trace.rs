@@ -85,6 +85,7 @@ impl Trace {
     }
 
     /// Notes a datagram.
+    #[inline]
     pub fn packet(
         &mut self,
         now: Instant,
@@ -92,9 +93,18 @@ impl Trace {
         destination: SocketAddr,
         payload: &[u8],
     ) {
-        if self.is_unread() {
-            return;
+        if !self.is_unread() {
+            self.write_packet(now, source, destination, payload);
         }
+    }
+
+    fn write_packet(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+    ) {
         if self.is_off {
             return self.digest_packet(now, source, destination, payload);
         }
@@ -109,10 +119,14 @@ impl Trace {
     }
 
     /// Notes anything else.
+    #[inline]
     pub fn note(&mut self, now: Instant, what: fmt::Arguments<'_>) {
-        if self.is_unread() {
-            return;
+        if !self.is_unread() {
+            self.write(now, what);
         }
+    }
+
+    fn write(&mut self, now: Instant, what: fmt::Arguments<'_>) {
         if self.is_off {
             self.digest(now);
             self.witness.digest.write_fmt(what).expect("a digest takes all text");
