@@ -64,9 +64,8 @@ impl AudioEncoder for NullEncoder {
 /// and this is most of what it takes to code a packet.
 fn wrapping_sum(samples: &[i16]) -> u32 {
     let (pairs, odd) = samples.as_chunks::<2>();
-    let both = |sum: i32, [left, right]: &[i16; 2]| {
-        sum.wrapping_add(i32::from(*left) + i32::from(*right))
-    };
+    let both =
+        |sum: i32, [left, right]: &[i16; 2]| sum.wrapping_add(i32::from(*left) + i32::from(*right));
     let sum = pairs.iter().fold(0, both);
     odd.iter().fold(sum, |sum, sample| sum.wrapping_add(i32::from(*sample))) as u32
 }

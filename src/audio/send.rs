@@ -338,17 +338,22 @@ fn level(samples: &[i16]) -> u8 {
     }
     // A sum of squares of 16 bits is far below the largest `i64`, whose conversion is one step.
     let mean = sum as i64 as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
-    LEAST_MEANS.partition_point(|least| mean < *least) as u8
+    // How often a half fits into it, which is 3 dB each time and a hundredth more: so many levels
+    // it is below full scale, and three or four more are to be looked at.
+    let halves = 1_023usize.saturating_sub((mean.to_bits() >> 52) as usize);
+    let level = (3 * halves).saturating_sub(3).min(usize::from(LEVEL_SILENCE));
+    let passed = LEAST_MEANS[level..level + 4].iter().filter(|least| mean < **least).count();
+    ((level + passed) as u8).min(LEVEL_SILENCE)
 }
 
-/// The smallest mean square that is rounded to each level, as a share of full scale: a tenth of a
-/// decade, 1 dB, from one to the next, beginning at 0.5 dB below full scale. To look a level up
-/// takes half the time of a logarithm, and this is done for every packet.
-const LEAST_MEANS: [f64; LEVEL_SILENCE as usize] = {
+/// The smallest mean square that is rounded to each level, as a share of full scale: from one to
+/// the next a tenth of a decade, which is 1 dB, beginning at 0.5 dB below full scale. To look a
+/// level up takes a third of the time of a logarithm, and this is done for every packet.
+const LEAST_MEANS: [f64; LEVEL_SILENCE as usize + 4] = {
     // 10 to the power of -1/10 and of -1/20.
     const DECIBEL: f64 = 0.794_328_234_724_281_5;
     const HALF_A_DECIBEL: f64 = 0.891_250_938_133_745_6;
-    let mut means = [HALF_A_DECIBEL; LEVEL_SILENCE as usize];
+    let mut means = [HALF_A_DECIBEL; LEVEL_SILENCE as usize + 4];
     let mut level = 1;
     while level < means.len() {
         means[level] = means[level - 1] * DECIBEL;
@@ -402,6 +407,24 @@ mod tests {
             assert_eq!(level(&[sample]), (-10.0 * mean.log10()).round() as u8, "{sample}");
         }
         assert_eq!(level(&[0]), LEVEL_SILENCE);
+    }
+
+    #[test]
+    fn one_loud_sample_in_ever_more_zeros_goes_through_all_levels() {
+        let mut samples = vec![i16::MIN];
+        for len in 1..1_000 {
+            samples.resize(len, 0);
+            assert_eq!(level(&samples), (10.0 * (len as f64).log10()).round() as u8, "{len}");
+        }
+        for len in [1 << 10, 1 << 15, 1 << 20] {
+            samples.resize(len, 0);
+            for shift in 0..15 {
+                samples[0] = 1 << shift;
+                let mean = 4f64.powi(shift - 15) / len as f64;
+                let plain = (-10.0 * mean.log10()).round().min(f64::from(LEVEL_SILENCE));
+                assert_eq!(level(&samples), plain as u8, "{} in {len}", samples[0]);
+            }
+        }
     }
 
     #[test]

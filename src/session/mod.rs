@@ -254,15 +254,12 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.note_if(Session::has_transmit, || Call::PollTransmit);
-        // Handed on as it is: to take it out of its `Option` and put it back would copy it.
-        let transmit = self.transport.poll_transmit();
-        if let Some(transmit) = &transmit {
-            self.stats.datagrams_sent += 1;
-            self.stats.bytes_sent += transmit.payload.len() as u64;
-            // Messages that were refused because transmits were at their limit may go now.
-            self.flush_is_due = !self.outbox.is_empty();
-        }
-        transmit
+        let transmit = self.transport.poll_transmit()?;
+        self.stats.datagrams_sent += 1;
+        self.stats.bytes_sent += transmit.payload.len() as u64;
+        // Messages that were refused because transmits were at their limit may go now.
+        self.flush_is_due = !self.outbox.is_empty();
+        Some(transmit)
     }
 
     /// The next thing that happened. Poll until `None` after each call that takes `now`.

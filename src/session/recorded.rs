@@ -13,7 +13,17 @@ use crate::record::{Call, Recorder, Routing, Value};
 
 impl Session {
     /// A call begins. To be told before time is taken from it.
+    #[inline]
     pub(super) fn note(&mut self, now: Instant, call: impl FnOnce(&mut Recorder) -> Call) {
+        if self.tape.is_some() {
+            self.tell(now, call);
+        }
+    }
+
+    /// Kept out of the calls that it is told of: one without a log would save and restore the
+    /// registers that only this needs, with each datagram.
+    #[inline(never)]
+    fn tell(&self, now: Instant, call: impl FnOnce(&mut Recorder) -> Call) {
         if let Some(tape) = &self.tape {
             tape.call(call, self.poll_timeout(), self.last_now.max(now));
         }

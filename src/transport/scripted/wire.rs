@@ -181,10 +181,15 @@ pub fn datagram() -> Vec<u8> {
 /// # Panics
 /// When a frame has more than 65535 bytes.
 #[must_use]
+#[inline]
 pub fn encode(frames: &[Frame<'_>]) -> Vec<u8> {
-    if let [Frame::Media(media)] = frames {
-        return media.datagram();
+    match frames {
+        [Frame::Media(media)] => media.datagram(),
+        frames => encode_all(frames),
     }
+}
+
+fn encode_all(frames: &[Frame<'_>]) -> Vec<u8> {
     // Room for all of it and no more: it is not moved while it grows, and not when it becomes
     // `Bytes`.
     let len: usize = frames.iter().map(Frame::len).sum();
@@ -375,12 +380,12 @@ impl<'a> Media<'a> {
     /// written at once.
     fn datagram(&self) -> Vec<u8> {
         let len = MEDIA_OVERHEAD + self.data.len();
+        let mut bytes = Vec::with_capacity(HEADER_LEN + len);
         let mut head = [0; HEADER_LEN + MEDIA_OVERHEAD];
         let (start, fields) = head.split_at_mut(HEADER_LEN + FRAME_HEADER_LEN);
         start[..HEADER_LEN].copy_from_slice(&[MAGIC, VERSION]);
         start[HEADER_LEN..].copy_from_slice(&frame_header(MEDIA_KIND, len));
         fields.copy_from_slice(&self.fields());
-        let mut bytes = Vec::with_capacity(HEADER_LEN + len);
         bytes.extend_from_slice(&head);
         bytes.extend_from_slice(self.data);
         bytes

@@ -43,6 +43,7 @@ impl Default for DriverConfig {
 #[derive(Debug)]
 pub(crate) struct Driver {
     config: DriverConfig,
+    is_punctual: bool,
     random: fastrand::Rng,
     /// What is waited for, and when the driver wakes for it.
     plan: Option<Plan>,
@@ -57,19 +58,31 @@ struct Plan {
 
 impl Driver {
     pub(crate) fn new(config: DriverConfig, seed: u64) -> Driver {
-        Driver { config, random: fastrand::Rng::with_seed(seed), plan: None, spurious_at: None }
+        Driver {
+            config,
+            is_punctual: config == DriverConfig::punctual(),
+            random: fastrand::Rng::with_seed(seed),
+            plan: None,
+            spurious_at: None,
+        }
     }
 
     /// When it wakes, if `due` is what it waits for. Asking again changes nothing.
+    #[inline]
     pub(crate) fn wake_at(&mut self, due: Option<Instant>, now: Instant) -> Option<Instant> {
         let Some(due) = due else {
             (self.plan, self.spurious_at) = (None, None);
             return None;
         };
-        if self.config == DriverConfig::punctual() {
+        if self.is_punctual {
             // Nothing to draw, and so no plan to keep.
             return Some(due);
         }
+        self.planned(due, now)
+    }
+
+    #[inline(never)]
+    fn planned(&mut self, due: Instant, now: Instant) -> Option<Instant> {
         if self.plan.is_none_or(|plan| plan.due != due) {
             let drawn = due + self.draw(self.config.late);
             // What comes before a deadline makes no wake-up later than it was to be.

@@ -213,16 +213,20 @@ impl Link {
         if has_arrived { self.packets.pop_front().map(|first| first.packet) } else { None }
     }
 
-    /// Behind those that arrive no later.
-    #[inline]
+    /// Behind those that arrive no later. Inlined where the packet is, so that it is copied once.
+    #[inline(always)]
     fn insert(&mut self, on_its_way: OnItsWay) {
-        let arrival = on_its_way.arrival;
-        if self.packets.back().is_none_or(|last| last.arrival <= arrival) {
+        if self.packets.back().is_none_or(|last| last.arrival <= on_its_way.arrival) {
             self.packets.push_back(on_its_way);
         } else {
-            let at = self.packets.partition_point(|other| other.arrival <= arrival);
-            self.packets.insert(at, on_its_way);
+            self.insert_before_others(on_its_way);
         }
+    }
+
+    #[inline(never)]
+    fn insert_before_others(&mut self, on_its_way: OnItsWay) {
+        let at = self.packets.partition_point(|other| other.arrival <= on_its_way.arrival);
+        self.packets.insert(at, on_its_way);
     }
 
     fn chance(&mut self, share: f64) -> bool {
@@ -233,6 +237,11 @@ impl Link {
     /// When the packet has left the bottleneck; `None` when the queue before it is full.
     fn departure(&mut self, payload: &[u8], now: Instant) -> Option<Instant> {
         let Some(rate) = self.config.rate else { return Some(now) };
+        self.queued(payload, rate, now)
+    }
+
+    #[inline(never)]
+    fn queued(&mut self, payload: &[u8], rate: u64, now: Instant) -> Option<Instant> {
         let begins = self.busy_until.map_or(now, |busy| busy.max(now));
         if begins - now > self.config.queue {
             return None;

@@ -121,13 +121,18 @@ impl Watched {
 
     /// As [`Session::poll_event`].
     #[must_use]
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         // Most calls give nothing: without books the answer goes by unread.
-        let Some(ledger) = &mut self.ledger else { return self.session.poll_event() };
+        if self.ledger.is_none() { self.session.poll_event() } else { self.account_event() }
+    }
+
+    fn account_event(&mut self) -> Option<Event> {
         let event = self.session.poll_event();
-        match &event {
-            Some(event) => ledger.told(event),
-            None => ledger.drained(),
+        match (&mut self.ledger, &event) {
+            (Some(ledger), Some(event)) => ledger.told(event),
+            (Some(ledger), None) => ledger.drained(),
+            (None, _) => {}
         }
         event
     }
