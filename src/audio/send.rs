@@ -307,9 +307,9 @@ fn fade_out(samples: &mut [i16], channels: usize) {
     }
 }
 
-/// The sum of the samples' squares. Two squares are added, and their sum is counted in halves of 16
-/// bits: that is what vector instructions have, and this is done for every packet (measured: a
-/// third of the time that 64 bits a square take).
+/// The sum of the samples' squares. Two squares are added, and their sum is counted in 32 bits that
+/// wrap and, without its low half, in 32 that do not: that is what vector instructions have, and
+/// this is done for every packet (measured: a third of the time that 64 bits a square take).
 fn energy(samples: &[i16]) -> u64 {
     // As many halves as 32 bits are sure to hold.
     const BLOCK: usize = 1 << 16;
@@ -318,12 +318,14 @@ fn energy(samples: &[i16]) -> u64 {
     let mut sum = 0;
     for block in samples.chunks(BLOCK) {
         let (pairs, odd) = block.as_chunks::<2>();
-        let (mut low, mut high) = (0u32, 0u32);
+        let (mut whole, mut high) = (0u32, 0u32);
         for [left, right] in pairs {
             let both = square(*left) + square(*right);
-            low += both & 0xffff;
+            whole = whole.wrapping_add(both);
             high += both >> 16;
         }
+        // What `whole` holds besides the high halves: the low ones, which are too few to wrap.
+        let low = whole.wrapping_sub(high << 16);
         let odd: u64 = odd.iter().map(|sample| u64::from(square(*sample))).sum();
         sum += odd + u64::from(low) + (u64::from(high) << 16);
     }
@@ -338,10 +340,10 @@ fn level(samples: &[i16]) -> u8 {
     }
     // A sum of squares of 16 bits is far below the largest `i64`, whose conversion is one step.
     let mean = sum as i64 as f64 / samples.len() as f64 / (32_768.0 * 32_768.0);
-    // How often a half fits into it, which is 3 dB each time and a hundredth more: so many levels
-    // it is below full scale, and three or four more are to be looked at.
-    let halves = 1_023usize.saturating_sub((mean.to_bits() >> 52) as usize);
-    let level = (3 * halves).saturating_sub(3).min(usize::from(LEVEL_SILENCE));
+    // How often full scale has to be halved to come to the mean or below it, from its exponent. A
+    // half is 3.01 dB: the level is three for each before the last, or up to four more.
+    let halvings = 1_023usize.saturating_sub((mean.to_bits() >> 52) as usize);
+    let level = (3 * halvings).saturating_sub(3).min(usize::from(LEVEL_SILENCE));
     let passed = LEAST_MEANS[level..level + 4].iter().filter(|least| mean < **least).count();
     ((level + passed) as u8).min(LEVEL_SILENCE)
 }

@@ -253,6 +253,7 @@ impl Link {
         Some(departure)
     }
 
+    #[inline(always)]
     fn arrival(&mut self, departure: Instant) -> Instant {
         let mut arrival = departure + self.config.delay;
         if self.config.jitter > Duration::ZERO {

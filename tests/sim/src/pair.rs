@@ -541,6 +541,7 @@ impl Pair {
 
     /// When each part wants to be woken if the two sides are due then. Beside them the bot is
     /// asked, who may change his mind at any time.
+    #[inline(always)]
     fn wakes(&mut self, dues: Dues) -> Wakes {
         let due = [dues.session, self.bot.poll_timeout(), self.up.poll_timeout()];
         let wake_at = self.driver.wake_at(earliest(due), self.now);

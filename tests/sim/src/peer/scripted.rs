@@ -132,6 +132,7 @@ impl Scripted {
         self.packets.push_back(packet);
     }
 
+    #[inline]
     fn say(&mut self, frame: Frame<'_>) {
         if let Some(path) = self.path {
             self.send(path, encode(&[frame]));
