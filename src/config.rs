@@ -53,6 +53,7 @@ pub(crate) struct AudioIn {
     pub(crate) rate: u32,
     pub(crate) channels: u8,
     pub(crate) decode: bool,
+    pub(crate) reorder_wait: Duration,
 }
 
 /// How sound is sent.
@@ -155,7 +156,12 @@ impl Config {
             max_half_open: 256,
             node: 0,
             shard: 0,
-            audio_in: AudioIn { rate: 16_000, channels: 1, decode: cfg!(feature = "opus") },
+            audio_in: AudioIn {
+                rate: 16_000,
+                channels: 1,
+                decode: cfg!(feature = "opus"),
+                reorder_wait: Duration::from_millis(60),
+            },
             audio_out: AudioOut {
                 rate: 24_000,
                 channels: 1,
@@ -308,6 +314,22 @@ impl Config {
     pub fn audio_in_encoded(mut self) -> Config {
         self.audio_in.decode = false;
         self
+    }
+
+    /// The longest that a gap in received sound waits for packets that were overtaken on their way.
+    /// 60 ms: reordering in networks spans a few packets, and a listener notices 100 ms more of
+    /// delay. How much of it is waited is what the network has shown: nothing while nothing is
+    /// missing, 10 ms in a stream in which no packet was ever overtaken. With zero a gap is filled
+    /// at once.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] above 500 ms, beyond which more packets would have to be held
+    /// than are.
+    pub fn audio_in_reorder_wait(mut self, wait: Duration) -> Result<Config, ConfigError> {
+        let wait_ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        range("audio_in_reorder_wait", wait_ms, 0..=500, "0 to 500 ms")?;
+        self.audio_in.reorder_wait = wait;
+        Ok(self)
     }
 
     /// The rate and channels that sound is coded at; what `send_audio` takes is converted.
@@ -573,6 +595,14 @@ mod tests {
         assert_eq!(taken, [6_000, 510_000]);
         assert_eq!(refused(bitrate(5_999)), "audio_bitrate: 5999 (expected 6000 to 510000)");
         assert_eq!(refused(bitrate(510_001)), "audio_bitrate: 510001 (expected 6000 to 510000)");
+        let wait = |wait| Config::new().audio_in_reorder_wait(wait);
+        let most = Duration::from_millis(500);
+        let taken = [Duration::ZERO, most].map(|it| wait(it).unwrap().audio_in.reorder_wait);
+        assert_eq!(taken, [Duration::ZERO, most]);
+        assert_eq!(
+            refused(wait(most + Duration::from_nanos(1))),
+            "audio_in_reorder_wait: 501 (expected 0 to 500 ms)"
+        );
         let effort = |effort| Config::new().audio_complexity(effort);
         assert_eq!([0, 10].map(|it| effort(it).unwrap().audio_out.complexity), [0, 10]);
         assert_eq!(refused(effort(11)), "audio_complexity: 11 (expected 0 to 10)");
@@ -613,7 +643,9 @@ mod tests {
     #[test]
     fn a_switch_changes_what_it_names_and_leaves_the_rest() {
         let config = Config::new().audio_in(8_000, 2).unwrap().audio_in_encoded();
-        assert_eq!(config.audio_in, AudioIn { rate: 8_000, channels: 2, decode: false });
+        let defaults = Config::new().audio_in;
+        let within = AudioIn { rate: 8_000, channels: 2, decode: false, ..defaults };
+        assert_eq!(config.audio_in, within);
         assert!(Config::new().snap && !Config::new().snap(false).snap);
         let config = Config::new().dtls(DtlsVersions::V12);
         assert_eq!((Config::default().dtls, config.dtls), (DtlsVersions::Auto, DtlsVersions::V12));

@@ -7,8 +7,9 @@
 //! What becomes of a packet:
 //! - Next in sequence, or next in time: decoded at once.
 //! - Next in sequence, later in time: a pause that the peer did not send (DTX). Silence, no wait.
-//! - Ahead in sequence and time: held at most 60 ms for those that are missing. Then these are
-//!   given up: concealment for at most 100 ms, then silence.
+//! - Ahead in sequence and time: held for those that are missing, as long as the network's own
+//!   reordering makes it worth ([`reorder`]) and at most as long as the configuration allows. Then
+//!   these are given up: concealment for at most 100 ms, then silence.
 //! - Taken before: counted as duplicate. Given up before, or of a stream that just ended: late.
 //! - Cannot be read: its time is concealed.
 //! - More than 10 s ahead in time: the peer's clock was set anew; nothing is filled, media time
@@ -24,22 +25,25 @@
 
 #[cfg(test)]
 mod bounds;
+mod reorder;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::audio::codec::AudioDecoder;
 use crate::audio::pcm::Pcm;
+use crate::audio::receive::reorder::Reordering;
 use crate::audio::resample::Resampler;
 use crate::config::AudioIn;
 use crate::{AudioInfo, AudioOrigin};
 
-/// How long a gap waits for packets that were overtaken. 60 ms: reordering in networks spans a few
-/// packets, and a listener notices 100 ms more of delay.
-pub(crate) const REORDER_WAIT: Duration = Duration::from_millis(60);
+/// How long packets of a stream that just ended are stragglers and do not bring it back. 60 ms:
+/// the default of the longest wait for a packet that was overtaken.
+const STRAGGLER_MAX: Duration = Duration::from_millis(60);
 
 /// How many packets are held behind a gap. 32: 60 ms of the shortest packets (2.5 ms), and a third
-/// more; 48 KB at the largest datagram.
+/// more; 640 ms of the usual ones, more than the longest wait that can be configured. 48 KB at the
+/// largest datagram.
 const HELD_MAX: usize = 32;
 
 /// How much of a gap is concealed, at 48 kHz. 100 ms: longer concealment is a drone that was never
@@ -132,7 +136,8 @@ impl Stream {
 struct Held {
     seq: u64,
     rtp_time: u64,
-    arrived: Instant,
+    /// When what is missing before it is given up.
+    due: Instant,
     data: Vec<u8>,
 }
 
@@ -147,6 +152,7 @@ pub(crate) struct AudioReceiver {
     stream: Option<Stream>,
     /// The stream before this one, and when it ended.
     ended: Option<(u32, Instant)>,
+    reordering: Reordering,
     /// In order of sequence numbers; all of them lie behind a gap.
     held: VecDeque<Held>,
     /// Buffers of packets that were held.
@@ -176,6 +182,7 @@ impl AudioReceiver {
             pcm: Pcm::new(config.rate, config.channels),
             stream: None,
             ended: None,
+            reordering: Reordering::new(config.reorder_wait),
             held: VecDeque::new(),
             spare: Vec::new(),
             unread: 0,
@@ -212,14 +219,16 @@ impl AudioReceiver {
             self.play(seq, rtp_time, data);
             self.release();
         } else {
-            self.hold(Held { seq, rtp_time, arrived: now, data: Vec::new() }, data);
+            let due = now + self.reordering.wait(now);
+            self.hold(Held { seq, rtp_time, due, data: Vec::new() }, data);
+            self.handle_timeout(now);
         }
     }
 
     /// When [`AudioReceiver::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.held.iter().map(|held| held.arrived + REORDER_WAIT).min()
+        self.held.iter().map(|held| held.due).min()
     }
 
     /// Gives up what was waited for long enough.
@@ -278,7 +287,7 @@ impl AudioReceiver {
     fn admit(&mut self, seq: u64, rtp_time: u64, ssrc: u32, now: Instant) -> bool {
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) else {
             let is_late = self.ended.is_some_and(|(ended, at)| {
-                ended == ssrc && now.saturating_duration_since(at) < REORDER_WAIT
+                ended == ssrc && now.saturating_duration_since(at) < STRAGGLER_MAX
             });
             if is_late {
                 self.counters.late += 1;
@@ -301,6 +310,7 @@ impl AudioReceiver {
                 self.counters.duplicates += 1;
             } else {
                 self.counters.late += 1;
+                self.reordering.came(seq, now);
             }
             return false;
         }
@@ -308,6 +318,7 @@ impl AudioReceiver {
             self.counters.duplicates += 1;
             return false;
         }
+        self.reordering.came(seq, now);
         true
     }
 
@@ -316,6 +327,8 @@ impl AudioReceiver {
         while !self.held.is_empty() {
             self.give_up();
         }
+        self.reordering.restart();
+        self.reordering.came(seq, now);
         if let Some(stream) = self.stream.replace(Stream::new(ssrc, seq, rtp_time)) {
             if stream.ssrc != ssrc {
                 self.ended = Some((stream.ssrc, now));

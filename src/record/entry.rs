@@ -70,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) in_rate: u32,
     pub(crate) in_channels: u8,
     pub(crate) in_decode: bool,
+    pub(crate) in_reorder_wait: u64,
     pub(crate) out_rate: u32,
     pub(crate) out_channels: u8,
     pub(crate) out_packet_ms: u8,
@@ -527,6 +528,7 @@ impl Settings {
             in_rate: within.rate,
             in_channels: within.channels,
             in_decode: within.decode,
+            in_reorder_wait: nanos(within.reorder_wait),
             out_rate: out.rate,
             out_channels: out.channels,
             out_packet_ms: u8::try_from(out.packet_time.duration().as_millis())
@@ -556,6 +558,8 @@ impl Settings {
             .mtu(usize::try_from(self.mtu).ok()?)
             .ok()?
             .audio_in(self.in_rate, self.in_channels)
+            .ok()?
+            .audio_in_reorder_wait(Duration::from_nanos(self.in_reorder_wait))
             .ok()?
             .audio_out(self.out_rate, self.out_channels)
             .ok()?

@@ -421,10 +421,10 @@ fn another_number_in_a_decision_is_a_difference_that_shows_both() {
 fn another_version_is_refused_and_another_build_is_told() {
     let bytes = recorded(Detail::None, Detail::None);
     let mut newer = bytes.clone();
-    newer[8] = 3;
+    newer[8] = u8::try_from(VERSION + 1).unwrap();
     let error = Log::read(&newer).unwrap_err();
-    assert_eq!(error, LogError::UnknownVersion { found: 3, known: VERSION });
-    assert_eq!(error.to_string(), "format version 3, this program reads version 2");
+    assert_eq!(error, LogError::UnknownVersion { found: VERSION + 1, known: VERSION });
+    assert_eq!(error.to_string(), "format version 4, this program reads version 3");
     assert_eq!(Log::read(b"GIF89a..").unwrap_err(), LogError::NotALog);
     assert_eq!(Log::read(b"").unwrap_err(), LogError::NotALog);
 

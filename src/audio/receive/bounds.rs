@@ -12,7 +12,10 @@ fn origin() -> Instant {
 }
 
 fn receiver(rate: u32, channels: u8) -> AudioReceiver {
-    AudioReceiver::new(AudioIn { rate, channels, decode: true }, AudioCodec::Null)
+    AudioReceiver::new(
+        AudioIn { rate, channels, decode: true, ..crate::Config::new().audio_in },
+        AudioCodec::Null,
+    )
 }
 
 /// 20 ms at this level.
@@ -52,7 +55,7 @@ fn a_packet_is_doubted_when_it_is_further_off_than_the_limits_and_not_at_them() 
 fn a_packet_of_the_stream_before_is_late_for_60_ms_and_begins_it_anew_afterwards() {
     let start = origin();
     for (after, expected) in
-        [(REORDER_WAIT - Duration::from_nanos(1), (1, 1)), (REORDER_WAIT, (0, 2))]
+        [(STRAGGLER_MAX - Duration::from_nanos(1), (1, 1)), (STRAGGLER_MAX, (0, 2))]
     {
         let mut receiver = fed(3, start);
         receiver.handle_packet(50, 0, 8, &packet(2), start);
@@ -68,7 +71,7 @@ fn a_held_packet_that_is_next_in_time_does_not_wait_for_a_number_that_never_was(
     let mut receiver = fed(5, now);
     // Numbers 5 and 7 were used for something else: time goes on without them.
     receiver.handle_packet(8, 6 * PACKET, 7, &packet(3), now);
-    assert_eq!(receiver.poll_timeout(), Some(now + REORDER_WAIT));
+    assert_eq!(receiver.poll_timeout(), Some(now + reorder::WAIT_MIN));
     receiver.handle_packet(6, 5 * PACKET, 7, &packet(2), now);
     assert_eq!(receiver.poll_timeout(), None);
     assert_eq!(receiver.counters().concealed_samples, 0);

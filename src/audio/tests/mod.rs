@@ -38,7 +38,7 @@ fn out(rate: u32) -> AudioOut {
 }
 
 fn input(rate: u32) -> AudioIn {
-    AudioIn { rate, channels: 1, decode: true }
+    AudioIn { rate, channels: 1, decode: true, reorder_wait: ms(60) }
 }
 
 /// `frames` samples of a tone that is loud and does not clip.

@@ -20,6 +20,7 @@ struct Rig {
     receiver: AudioReceiver,
     encoder: Box<dyn AudioEncoder>,
     rate: u32,
+    most: Duration,
     now: Instant,
     read: Vec<(AudioInfo, Vec<i16>)>,
 }
@@ -30,6 +31,7 @@ impl Rig {
             receiver: AudioReceiver::new(config, AudioCodec::Null),
             encoder: AudioCodec::Null.encoder(out(8_000)),
             rate: config.rate,
+            most: config.reorder_wait,
             now: origin(),
             read: Vec::new(),
         }
@@ -59,7 +61,7 @@ impl Rig {
 
     fn check(&self) {
         let waits = self.receiver.poll_timeout();
-        assert!(waits.is_none_or(|due| due <= self.now + super::super::receive::REORDER_WAIT));
+        assert!(waits.is_none_or(|due| due <= self.now + self.most));
     }
 
     fn read(&mut self) {
@@ -123,7 +125,7 @@ fn a_packet_that_was_overtaken_takes_its_place() {
     let mut rig = Rig::new(input(48_000));
     rig.packet(0);
     rig.packet(2);
-    rig.run(ms(59));
+    rig.run(ms(9));
     assert_eq!(rig.origins(), [(Decoded, 960)]);
     rig.packet(1);
     assert_eq!(rig.origins(), [(Decoded, 2_880)]);
@@ -133,24 +135,71 @@ fn a_packet_that_was_overtaken_takes_its_place() {
 }
 
 #[test]
-fn a_gap_is_given_up_after_60_ms_and_concealed() {
+fn a_gap_is_given_up_after_10_ms_where_nothing_was_overtaken_and_concealed() {
     let mut rig = Rig::new(input(48_000));
     rig.packet(0);
     rig.run(ms(20));
     rig.packet(2);
-    let noticed = rig.now;
-    assert_eq!(rig.receiver.poll_timeout(), Some(noticed + ms(60)));
-    rig.run(ms(20));
-    rig.packet(3);
-    assert_eq!(rig.receiver.poll_timeout(), Some(noticed + ms(60)));
-    rig.run(ms(39));
+    assert_eq!(rig.receiver.poll_timeout(), Some(rig.now + ms(10)));
+    rig.run(ms(9));
     assert_eq!(rig.origins(), [(Decoded, 960)]);
     rig.run(ms(1));
-    assert_eq!(rig.origins(), [(Decoded, 960), (Concealed, 960), (Decoded, 1_920)]);
+    assert_eq!(rig.origins(), [(Decoded, 960), (Concealed, 960), (Decoded, 960)]);
     rig.packet(1);
     assert_eq!(rig.receiver.counters().late, 1);
     rig.packet(1);
     assert_eq!(rig.receiver.counters().duplicates, 1);
+}
+
+#[test]
+fn a_packet_that_came_too_late_teaches_how_long_the_next_gap_waits() {
+    let mut rig = Rig::new(input(48_000));
+    rig.packet(0);
+    rig.packet(2);
+    rig.run(ms(30));
+    rig.packet(1);
+    assert_eq!(rig.receiver.counters().late, 1, "it was given up after 10 ms");
+    rig.packet(3);
+    rig.packet(5);
+    let noticed = rig.now;
+    assert_eq!(rig.receiver.poll_timeout(), Some(noticed + ms(37) + ms(1) / 2));
+    rig.run(ms(20));
+    rig.packet(6);
+    assert_eq!(rig.receiver.poll_timeout(), Some(noticed + ms(37) + ms(1) / 2));
+    rig.run(ms(15));
+    rig.packet(4);
+    assert_eq!(rig.receiver.poll_timeout(), None);
+    let counters = rig.receiver.counters();
+    assert_eq!((counters.late, counters.concealed_samples), (1, 960), "this one was in time");
+    rig.packet(8);
+    assert_eq!(rig.receiver.poll_timeout(), Some(rig.now + ms(35) * 5 / 4));
+}
+
+#[test]
+fn a_gap_waits_60_ms_at_most_or_what_the_configuration_says() {
+    for most in [60, 25, 500] {
+        let mut rig = Rig::new(AudioIn { reorder_wait: ms(most), ..input(48_000) });
+        rig.packet(0);
+        rig.packet(2);
+        rig.run(ms(most));
+        rig.packet(1);
+        rig.packet(4);
+        assert_eq!(rig.receiver.poll_timeout(), Some(rig.now + ms(most)));
+        rig.run(ms(most) - Duration::from_nanos(1));
+        assert_eq!(rig.receiver.counters().concealed_samples, 960);
+        rig.run(Duration::from_nanos(1));
+        assert_eq!(rig.receiver.counters().concealed_samples, 2 * 960);
+    }
+}
+
+#[test]
+fn where_no_wait_is_wanted_a_gap_is_filled_in_the_call_that_shows_it() {
+    let mut rig = Rig::new(AudioIn { reorder_wait: ms(0), ..input(48_000) });
+    for seq in [0, 2, 1, 5] {
+        rig.packet(seq);
+        assert_eq!(rig.receiver.poll_timeout(), None);
+    }
+    assert_eq!(rig.samples(), 6 * 960);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn every_setting_that_decides_something_comes_back() {
         Settings { out_packet_ms: 30, ..settings.clone() },
         Settings { out_idle: 3, ..settings.clone() },
         Settings { in_rate: 1, ..settings.clone() },
+        Settings { in_reorder_wait: 500_000_001, ..settings.clone() },
         Settings { mtu: 1, ..settings.clone() },
     ] {
         assert!(impossible.config().is_none(), "{impossible:?}");
