@@ -48,6 +48,9 @@ figures! {
         pub audio_packets_malformed: u64,
         /// How often the peer's audio began anew or its clock jumped.
         pub audio_restarts: u64,
+        /// Samples at 48 kHz that were missing and decoded from a copy in another packet (RED or
+        /// in-band FEC).
+        pub audio_repaired_samples: u64,
         /// Samples at 48 kHz that were concealed.
         pub audio_concealed_samples: u64,
         /// Samples at 48 kHz that were filled with silence.

@@ -28,6 +28,16 @@ pub(crate) trait AudioDecoder: fmt::Debug + Send {
     /// Appends `frames` samples per channel of concealment.
     fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>);
 
+    /// How many samples per channel at 48 kHz, directly before those of the packet, it holds a copy
+    /// of (in-band FEC) that could be decoded now; zero when none.
+    fn copied(&self, packet: &[u8]) -> usize;
+
+    /// Appends the sound directly before the packet from the copy that it holds, as many samples
+    /// per channel as [`AudioDecoder::copied`] says, and gives their number. To be called before
+    /// the packet itself is decoded. Without a copy, or with one that cannot be decoded, it appends
+    /// nothing and gives zero.
+    fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize;
+
     /// How many samples per channel at 48 kHz the packet holds; `None` when it is malformed.
     fn duration(&self, packet: &[u8]) -> Option<usize>;
 

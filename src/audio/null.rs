@@ -4,11 +4,15 @@
 //! samples (4 bytes, little endian), and then the first sample of each chunk and channel (2 bytes
 //! each, little endian). It decodes to those first samples, each held for 10 ms: a test that sends
 //! steps finds them again, to the chunk and in order. It is not meant to be listened to.
+//!
+//! With `b'F'` in place of `b'N'` a copy of the packet before follows: the number of its chunks,
+//! and their first samples. Tests write such packets; the encoder here never does.
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
 use crate::config::{AudioIn, AudioOut};
 
 const TAG: u8 = b'N';
+const TAG_WITH_COPY: u8 = b'F';
 
 /// Tag, channels, chunks, sum.
 const HEADER: usize = 7;
@@ -95,30 +99,12 @@ impl NullDecoder {
     }
 }
 
-/// A packet that is well-formed.
-struct Packet<'a> {
-    channels: usize,
-    chunks: usize,
-    /// The first samples of its chunks.
-    body: &'a [u8],
-}
-
-/// Reads a packet; `None` when it is malformed.
-fn parse(packet: &[u8]) -> Option<Packet<'_>> {
-    let (header, body) = packet.split_at_checked(HEADER)?;
-    let (channels, chunks) = (usize::from(header[1]), usize::from(header[2]));
-    let whole = header[0] == TAG
-        && (1..=2).contains(&channels)
-        && (1..=CHUNKS_MAX).contains(&chunks)
-        && body.len() == chunks * channels * 2;
-    whole.then_some(Packet { channels, chunks, body })
-}
-
-impl AudioDecoder for NullDecoder {
-    fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
-        let Some(Packet { channels, chunks, body }) = parse(packet) else { return 0 };
-        let (values, _) = body.as_chunks();
+impl NullDecoder {
+    /// Appends chunks of which these are the first samples, and gives their samples per channel.
+    fn chunks(&mut self, channels: usize, firsts: &[u8], samples: &mut Vec<i16>) -> usize {
+        let (values, _) = firsts.as_chunks();
         let value = |at: usize| i16::from_le_bytes(values[at]);
+        let chunks = values.len() / channels;
         for chunk in 0..chunks {
             // The right channel of a packet that has one is the left.
             let (left, right) = (chunk * channels, (chunk + 1) * channels - 1);
@@ -126,6 +112,61 @@ impl AudioDecoder for NullDecoder {
             self.hold(CHUNK, samples);
         }
         chunks * CHUNK
+    }
+}
+
+/// A packet that is well-formed.
+struct Packet<'a> {
+    channels: usize,
+    chunks: usize,
+    /// The first samples of its chunks.
+    body: &'a [u8],
+    /// Those of the packet before, when it holds a copy.
+    copy: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// How many chunks the copy has.
+    fn copied(&self) -> usize {
+        self.copy.len() / (self.channels * 2)
+    }
+}
+
+/// Reads a packet; `None` when it is malformed.
+fn parse(packet: &[u8]) -> Option<Packet<'_>> {
+    let (header, body) = packet.split_at_checked(HEADER)?;
+    let (channels, chunks) = (usize::from(header[1]), usize::from(header[2]));
+    let are_chunks = |chunks: usize| (1..=CHUNKS_MAX).contains(&chunks);
+    if !(1..=2).contains(&channels) || !are_chunks(chunks) {
+        return None;
+    }
+    let (body, rest) = body.split_at_checked(chunks * channels * 2)?;
+    let copy = match (header[0], rest) {
+        (TAG, []) => rest,
+        (TAG_WITH_COPY, [copied, copy @ ..])
+            if are_chunks(usize::from(*copied))
+                && copy.len() == usize::from(*copied) * channels * 2 =>
+        {
+            copy
+        }
+        _ => return None,
+    };
+    Some(Packet { channels, chunks, body, copy })
+}
+
+impl AudioDecoder for NullDecoder {
+    fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let Some(Packet { channels, body, .. }) = parse(packet) else { return 0 };
+        self.chunks(channels, body, samples)
+    }
+
+    fn copied(&self, packet: &[u8]) -> usize {
+        parse(packet).map_or(0, |packet| packet.copied() * CHUNK)
+    }
+
+    fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let Some(Packet { channels, copy, .. }) = parse(packet) else { return 0 };
+        self.chunks(channels, copy, samples)
     }
 
     fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>) {

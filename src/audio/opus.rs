@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use opus_pure::{Application, MAX_PACKET_SAMPLES, OpusDecoder, OpusEncoder};
+use opus_pure::{
+    Application, MAX_PACKET_SAMPLES, OpusDecoder, OpusEncoder, OpusMode, Repacketizer,
+};
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
 use crate::config::{AudioIn, AudioOut};
@@ -91,13 +93,39 @@ impl fmt::Debug for PureEncoder {
 pub(crate) struct PureDecoder {
     opus: OpusDecoder,
     channels: usize,
+    /// The layers of the last packet that was decoded.
+    mode: Option<OpusMode>,
+}
+
+/// The longest frame of SILK, in samples; a longer one of Opus holds several (RFC 6716 section
+/// 4.2.2).
+const SILK_FRAME: usize = 960;
+
+/// How many samples the copy of what came before lasts that the packet holds (LBRR, RFC 6716
+/// section 4.2.5); zero when there is none. The rules are those of libopus
+/// (`opus_packet_has_lbrr`): the copy stands in the first frame, before it the flags, one bit for
+/// the voice activity of each SILK frame and one for the copy, for each channel.
+fn copy_len(packet: &[u8]) -> opus_pure::Result<usize> {
+    if opus_pure::packet::mode(packet)? == OpusMode::CeltOnly {
+        return Ok(0);
+    }
+    let len = opus_pure::packet::samples_per_frame(packet, DECODER_RATE)?;
+    let mut frames = Repacketizer::new();
+    frames.cat(packet)?;
+    let first = frames.out_range(0, 1)?;
+    let [_toc, flags, ..] = first[..] else { return Ok(0) };
+    let silk_frames = len.div_ceil(SILK_FRAME);
+    let bit = |at: usize| flags & (0x80 >> at) != 0;
+    let is_stereo = opus_pure::packet::channels(packet)? == 2;
+    let has_copy = bit(silk_frames) || is_stereo && bit(2 * silk_frames + 1);
+    Ok(if has_copy { len } else { 0 })
 }
 
 impl PureDecoder {
     pub(crate) fn new(config: AudioIn) -> PureDecoder {
         let channels = usize::from(config.channels);
         let opus = OpusDecoder::new(DECODER_RATE, channels).expect("48 kHz and 1 or 2 channels");
-        PureDecoder { opus, channels }
+        PureDecoder { opus, channels, mode: None }
     }
 
     /// Decodes into the end of `samples`; an empty packet asks for concealment.
@@ -113,10 +141,13 @@ impl PureDecoder {
 
 impl AudioDecoder for PureDecoder {
     fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
-        match self.duration(packet) {
-            Some(frames) => self.append(packet, frames, samples),
-            None => 0,
+        let Some(frames) = self.duration(packet) else { return 0 };
+        let decoded = self.append(packet, frames, samples);
+        // A packet without coded sound is concealed, and changes nothing.
+        if decoded > 0 && packet.len() > 2 {
+            self.mode = opus_pure::packet::mode(packet).ok();
         }
+        decoded
     }
 
     fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>) {
@@ -132,11 +163,34 @@ impl AudioDecoder for PureDecoder {
         samples.resize(end, 0);
     }
 
+    fn copied(&self, packet: &[u8]) -> usize {
+        // As in libopus, SILK has no state to decode a copy with when CELT came before.
+        let can_decode = self.mode != Some(OpusMode::CeltOnly) && self.duration(packet).is_some();
+        if can_decode { copy_len(packet).unwrap_or_default() } else { 0 }
+    }
+
+    fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let frames = self.copied(packet);
+        if frames == 0 {
+            return 0;
+        }
+        let start = samples.len();
+        samples.resize(start + frames * self.channels, 0);
+        let decoded = self.opus.decode_fec_s16(packet, frames, &mut samples[start..]);
+        let decoded = decoded.unwrap_or_default();
+        samples.truncate(start + decoded * self.channels);
+        if decoded > 0 {
+            self.mode = opus_pure::packet::mode(packet).ok();
+        }
+        decoded
+    }
+
     fn duration(&self, packet: &[u8]) -> Option<usize> {
         opus_pure::packet::samples_48k(packet).ok().filter(|&frames| frames > 0)
     }
 
     fn reset(&mut self) {
+        self.mode = None;
         let reset = self.opus.reset_state();
         debug_assert!(reset.is_ok(), "what was built once can be built again");
     }

@@ -9,9 +9,12 @@
 //! - Next in sequence, later in time: a pause that the peer did not send (DTX). Silence, no wait.
 //! - Ahead in sequence and time: held for those that are missing, as long as the network's own
 //!   reordering makes it worth ([`reorder`]) and at most as long as the configuration allows. Then
-//!   these are given up: concealment for at most 100 ms, then silence.
+//!   these are given up. Of a gap the end is decoded from the copy that the packet after it holds,
+//!   if it does (in-band FEC); what is before that is concealed for at most 100 ms, then silent.
+//! - After one that is missing of which it holds a copy, where nothing was overtaken lately: the
+//!   copy is used and nothing waits.
 //! - Taken before: counted as duplicate. Given up before, or of a stream that just ended: late.
-//! - Cannot be read: its time is concealed.
+//! - Cannot be read: its time is filled like that of a missing one.
 //! - More than 10 s ahead in time: the peer's clock was set anew; nothing is filled, media time
 //!   goes on. Next in sequence, but earlier in time: the same, as if it followed.
 //! - Of another SSRC, or far off in sequence and followed by its successor (RFC 3550 A.1): a new
@@ -74,6 +77,8 @@ pub(crate) struct ReceiveCounters {
     pub(crate) malformed: u64,
     /// How often a stream began anew or its clock jumped.
     pub(crate) restarts: u64,
+    /// Samples that were decoded from a copy in another packet.
+    pub(crate) repaired_samples: u64,
     pub(crate) concealed_samples: u64,
     pub(crate) silence_samples: u64,
     /// Samples that were dropped because nobody read them.
@@ -219,7 +224,7 @@ impl AudioReceiver {
             self.play(seq, rtp_time, data);
             self.release();
         } else {
-            let due = now + self.reordering.wait(now);
+            let due = now + self.wait(seq, rtp_time, data, now);
             self.hold(Held { seq, rtp_time, due, data: Vec::new() }, data);
             self.handle_timeout(now);
         }
@@ -338,6 +343,20 @@ impl AudioReceiver {
         }
     }
 
+    /// How long what is missing before a packet that came early is waited for.
+    fn wait(&self, seq: u64, rtp_time: u64, data: &[u8], now: Instant) -> Duration {
+        let stream = self.stream.as_ref().expect("a packet was admitted to it");
+        let is_one_missing = seq.checked_sub(stream.next_seq) == Some(1);
+        let is_calm = is_one_missing && self.reordering.seen(now).is_zero() && !self.is_idle;
+        if is_calm && !data.is_empty() {
+            let copied = self.decoder.copied(data) as u64;
+            if copied > 0 && rtp_time.checked_sub(stream.next_time) == Some(copied) {
+                return Duration::ZERO;
+            }
+        }
+        self.reordering.wait(now)
+    }
+
     /// Keeps a packet until those before it have come.
     fn hold(&mut self, mut held: Held, data: &[u8]) {
         if self.held.len() == HELD_MAX {
@@ -399,7 +418,7 @@ impl AudioReceiver {
                 self.decoder.reset();
                 self.counters.restarts += 1;
             } else {
-                self.fill(gap, is_pause);
+                self.fill(gap, if is_pause { None } else { Some(data) });
             }
         } else if rtp_time < next_time {
             self.counters.restarts += 1;
@@ -426,14 +445,31 @@ impl AudioReceiver {
         duration as u64
     }
 
-    /// Fills a gap before a packet.
-    fn fill(&mut self, gap: u64, is_pause: bool) {
+    /// Fills the time before a packet: a gap, which `after` ends, or a pause.
+    fn fill(&mut self, len: u64, after: Option<&[u8]>) {
         if self.is_idle {
-            return self.pass(gap);
+            return self.pass(len);
         }
-        let concealed = if is_pause { 0 } else { gap.min(CONCEAL_MAX) };
+        let Some(after) = after else { return self.silence(len) };
+        let copied = self.decoder.copied(after) as u64;
+        let copied = if copied > len { 0 } else { copied };
+        let concealed = (len - copied).min(CONCEAL_MAX);
         self.conceal(concealed);
-        self.silence(gap - concealed);
+        self.silence(len - copied - concealed);
+        self.repair(after, copied);
+    }
+
+    /// Gives out what a packet holds of the sound before it: `len` samples.
+    fn repair(&mut self, packet: &[u8], len: u64) {
+        if len == 0 {
+            return;
+        }
+        self.decoded.clear();
+        let repaired = self.decoder.repair(packet, &mut self.decoded).min(len as usize);
+        self.decoded.truncate(repaired * self.channels);
+        self.emit(AudioOrigin::Repaired);
+        self.counters.repaired_samples += repaired as u64;
+        self.conceal(len - repaired as u64);
     }
 
     fn conceal(&mut self, len: u64) {

@@ -238,6 +238,13 @@ pub(crate) enum Crossing {
     Deadline(Option<i64>),
     /// The deadline after the call was not seen: the session was dropped.
     DeadlineUnseen,
+    /// How much of the sound before it a packet holds a copy of.
+    Copied(u32),
+    /// What was decoded from such a copy.
+    Repaired {
+        frames: u32,
+        digest: Option<u32>,
+    },
 }
 
 impl Crossing {
@@ -251,7 +258,7 @@ impl Crossing {
             C::Datagram { .. } | C::Buffered { .. } | C::Wants { .. } | C::Heard(_) => false,
             C::Transmit { .. } | C::Encoded { .. } | C::SilenceEncoded { .. } => false,
             C::Duration(_) | C::Decoded { .. } | C::Concealed { .. } | C::DecoderReset => false,
-            C::DeadlineUnseen => false,
+            C::DeadlineUnseen | C::Copied(_) | C::Repaired { .. } => false,
         }
     }
 }

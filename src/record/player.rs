@@ -533,6 +533,42 @@ impl AudioDecoder for PlayedDecoder {
         player.step(|_| (Crossing::Concealed { frames: short(frames), digest }, ()));
     }
 
+    fn copied(&self, packet: &[u8]) -> usize {
+        let mut player = self.player.lock();
+        if let Some(inner) = &self.inner {
+            let copied = inner.copied(packet);
+            player.step(|_| (Crossing::Copied(short(copied)), ()));
+            return copied;
+        }
+        player.step(|recorded| {
+            let copied = match recorded {
+                Some(Crossing::Copied(copied)) => (*copied).min(PACKET_SAMPLES_MAX),
+                _ => 0,
+            };
+            (Crossing::Copied(copied), copied as usize)
+        })
+    }
+
+    fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let mut player = self.player.lock();
+        if let Some(inner) = &mut self.inner {
+            let start = samples.len();
+            let frames = inner.repair(packet, samples);
+            let digest = player.digest_samples(&samples[start..]);
+            player.step(|_| (Crossing::Repaired { frames: short(frames), digest }, ()));
+            return frames;
+        }
+        let frames = player.step(|recorded| {
+            let frames = match recorded {
+                Some(Crossing::Repaired { frames, .. }) => (*frames).min(PACKET_SAMPLES_MAX),
+                _ => 0,
+            };
+            (Crossing::Repaired { frames, digest: None }, frames as usize)
+        });
+        samples.resize(samples.len() + frames * self.channels, 0);
+        frames
+    }
+
     fn duration(&self, packet: &[u8]) -> Option<usize> {
         let mut player = self.player.lock();
         if let Some(inner) = &self.inner {

@@ -337,6 +337,21 @@ impl AudioDecoder for TappedDecoder {
         recorder.cross(&Crossing::Concealed { frames: short(frames), digest });
     }
 
+    fn copied(&self, packet: &[u8]) -> usize {
+        let copied = self.inner.copied(packet);
+        self.recorder.lock().cross(&Crossing::Copied(short(copied)));
+        copied
+    }
+
+    fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let start = samples.len();
+        let frames = self.inner.repair(packet, samples);
+        let mut recorder = self.recorder.lock();
+        let digest = recorder.digest_samples(&samples[start..]);
+        recorder.cross(&Crossing::Repaired { frames: short(frames), digest });
+        frames
+    }
+
     fn duration(&self, packet: &[u8]) -> Option<usize> {
         let duration = self.inner.duration(packet);
         self.recorder.lock().cross(&Crossing::Duration(duration.map(short)));

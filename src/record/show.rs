@@ -202,6 +202,9 @@ impl fmt::Display for Crossing {
             C::Returned(value) => write!(f, "= {value}"),
             C::Deadline(deadline) => write!(f, "  due {}", Wait(*deadline)),
             C::DeadlineUnseen => f.write_str("  (dropped)"),
+            C::Copied(0) => f.write_str("  a packet without a copy"),
+            C::Copied(frames) => write!(f, "  a packet with a copy of {frames} samples"),
+            C::Repaired { frames, .. } => write!(f, "  repaired {frames} samples"),
         }
     }
 }

@@ -266,11 +266,18 @@ impl Rig {
     fn speak(&mut self, channels: u8, is_coded: bool) {
         // The samples of both sides differ, and so do those of each packet.
         let packet = |value: u8| [b'N', 2, 2, 0, 0, 0, 0, value, 1, 9, 2, value, 3, 7, 4];
+        let with_copy = |value: u8| {
+            let mut packet = packet(value).to_vec();
+            packet[0] = b'F';
+            packet.extend([2, value, 1, 9, 2, value, 3, 7, 4]);
+            packet
+        };
         for turn in 0..40u8 {
             let seq = u64::from(turn);
-            // Three packets are missing, one comes late, and then another stream begins.
+            // Three packets are missing, of the last of which the next holds a copy, one comes late, and then another stream begins.
             match turn {
                 10..=12 => {}
+                13 => self.media(0, (7, 13), &with_copy(13)),
                 20 => self.media(0, (7, 21), &packet(21)),
                 21 => self.media(0, (7, 20), &packet(20)),
                 30.. => self.media(0, (8, seq), &packet(turn)),
@@ -446,10 +453,11 @@ fn what_is_kept_of_media_below_a_session_follows_the_detail() {
         let mut seen = BTreeSet::new();
         for crossing in crossings(&log) {
             match crossing {
-                Crossing::Heard(Heard::Media { line: 0, len, data, .. }) => {
+                Crossing::Heard(Heard::Media { line: 0, seq, len, data, .. }) => {
                     seen.insert("sound in");
-                    assert_eq!(*len, sizes.then_some(15));
-                    assert_eq!(data.len(), if full { 15 } else { 0 });
+                    let size = if *seq == 13 { 24 } else { 15 };
+                    assert_eq!(*len, sizes.then_some(size));
+                    assert_eq!(data.len(), if full { size as usize } else { 0 });
                 }
                 Crossing::Heard(Heard::Media { line: 1, len, data, .. }) => {
                     seen.insert("picture in");
@@ -473,6 +481,10 @@ fn what_is_kept_of_media_below_a_session_follows_the_detail() {
                     seen.insert("silence");
                     assert_eq!(len.is_some(), sizes);
                 }
+                Crossing::Repaired { digest, .. } => {
+                    seen.insert("repaired");
+                    assert_eq!(digest.is_some(), full);
+                }
                 Crossing::Decoded { digest, .. } | Crossing::Concealed { digest, .. } => {
                     seen.insert("decoded");
                     assert_eq!(digest.is_some(), full);
@@ -492,7 +504,7 @@ fn what_is_kept_of_media_below_a_session_follows_the_detail() {
                 _ => {}
             }
         }
-        assert_eq!(seen.len(), 10, "{seen:?}");
+        assert_eq!(seen.len(), 11, "{seen:?}");
     }
 }
 

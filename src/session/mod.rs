@@ -336,6 +336,7 @@ impl Session {
             stats.audio_packets_late = counters.late;
             stats.audio_packets_malformed = counters.malformed;
             stats.audio_restarts = counters.restarts;
+            stats.audio_repaired_samples = counters.repaired_samples;
             stats.audio_concealed_samples = counters.concealed_samples;
             stats.audio_silence_samples = counters.silence_samples;
             stats.audio_dropped_samples = counters.dropped_samples;

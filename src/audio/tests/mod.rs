@@ -6,6 +6,9 @@ mod null;
 #[cfg(feature = "opus")]
 mod opus;
 mod receive;
+mod repair;
+#[cfg(feature = "opus")]
+mod repair_opus;
 mod resample;
 mod room;
 mod send;

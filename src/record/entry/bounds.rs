@@ -78,6 +78,8 @@ fn what_the_session_decides_counts_for_the_digest_and_what_comes_from_below_does
         Crossing::Concealed { frames: 0, digest: None },
         Crossing::DecoderReset,
         Crossing::DeadlineUnseen,
+        Crossing::Copied(0),
+        Crossing::Repaired { frames: 0, digest: None },
     ];
     assert!(decisions.iter().all(Crossing::is_decision));
     assert!(!others.iter().any(Crossing::is_decision));

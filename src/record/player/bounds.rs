@@ -77,12 +77,20 @@ fn sound_comes_back_at_its_length_in_every_channel_and_no_longer_than_a_packet()
         assert_eq!(samples.len(), 10 + 480 * usize::from(channels));
         assert_eq!(samples[..10], [1; 10]);
 
+        samples.truncate(10);
+        give(Crossing::Copied(960));
+        assert_eq!(decoder.copied(b"packet"), 960);
+        give(Crossing::Repaired { frames: 960, digest: None });
+        assert_eq!(decoder.repair(b"packet", &mut samples), 960);
+        assert_eq!(samples.len(), 10 + 960 * usize::from(channels));
+        assert_eq!(samples[..10], [1; 10]);
+
         for frames in [1, PACKET_SAMPLES_MAX] {
             give(Crossing::Duration(Some(frames)));
             assert_eq!(decoder.duration(b"packet"), Some(frames as usize));
         }
         assert!(lock(&player).mismatch().is_none());
-        assert_eq!(lock(&player).crossings(), 4);
+        assert_eq!(lock(&player).crossings(), 6);
 
         give(Crossing::Duration(Some(PACKET_SAMPLES_MAX + 1)));
         assert_eq!(decoder.duration(b"packet"), None, "no packet is so long");
@@ -95,12 +103,34 @@ fn frames_of_a_log_that_are_more_than_a_packet_has_are_cut() {
     let player = player(Keep { media: Detail::Sizes, ..Keep::default() });
     let config = AudioIn { channels: 2, ..Config::new().audio_in };
     let mut decoder = PlayedDecoder::new(AudioCodec::Null, config, player.clone());
+    let most = PACKET_SAMPLES_MAX as usize;
     let step = Crossing::Decoded { frames: u32::MAX, digest: None };
     lock(&player).load([step].into(), origin());
     let mut samples = Vec::new();
-    assert_eq!(decoder.decode(b"packet", &mut samples), PACKET_SAMPLES_MAX as usize);
-    assert_eq!(samples.len(), 2 * PACKET_SAMPLES_MAX as usize);
+    assert_eq!(decoder.decode(b"packet", &mut samples), most);
+    assert_eq!(samples.len(), 2 * most);
     assert!(lock(&player).mismatch().is_some());
+}
+
+#[test]
+fn copies_of_a_log_that_are_longer_than_a_packet_are_cut() {
+    let config = AudioIn { channels: 2, ..Config::new().audio_in };
+    let most = PACKET_SAMPLES_MAX as usize;
+    for is_asked in [true, false] {
+        let player = player(Keep { media: Detail::Sizes, ..Keep::default() });
+        let mut decoder = PlayedDecoder::new(AudioCodec::Null, config, player.clone());
+        let (copied, repaired) =
+            (Crossing::Copied(u32::MAX), Crossing::Repaired { frames: u32::MAX, digest: None });
+        lock(&player).load([if is_asked { copied } else { repaired }].into(), origin());
+        if is_asked {
+            assert_eq!(decoder.copied(b"packet"), most);
+        } else {
+            let mut samples = Vec::new();
+            assert_eq!(decoder.repair(b"packet", &mut samples), most);
+            assert_eq!(samples.len(), 2 * most);
+        }
+        assert!(lock(&player).mismatch().is_some());
+    }
 }
 
 #[test]

@@ -40,6 +40,12 @@ fn what_listens_says_nothing_of_itself() {
             0
         }
         fn conceal(&mut self, _: usize, _: &mut Vec<i16>) {}
+        fn copied(&self, _: &[u8]) -> usize {
+            0
+        }
+        fn repair(&mut self, _: &[u8], _: &mut Vec<i16>) -> usize {
+            0
+        }
         fn duration(&self, _: &[u8]) -> Option<usize> {
             None
         }

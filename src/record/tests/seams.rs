@@ -452,6 +452,8 @@ fn an_encoder_gives_packets_of_the_recorded_length_and_at_full_the_same_bytes() 
 fn a_decoder_gives_as_much_sound_as_was_recorded_and_at_full_the_same() {
     let mut packet = Vec::new();
     AudioCodec::Null.encoder(audio().1).encode(&[900; 480], &mut packet);
+    // 10 ms and a copy of 10 ms before.
+    let copy = [b'F', 1, 1, 0, 0, 0, 0, 5, 0, 1, 7, 0];
     for detail in DETAILS {
         let (recorded, replayed) = coders_give_again(detail, |tape| {
             let mut decoder = tape.decoder(AudioCodec::Null, audio().0);
@@ -459,12 +461,15 @@ fn a_decoder_gives_as_much_sound_as_was_recorded_and_at_full_the_same() {
             let length = decoder.duration(&packet);
             let frames = decoder.decode(&packet, &mut samples);
             decoder.conceal(480, &mut samples);
+            let repaired = (decoder.copied(&copy), decoder.repair(&copy, &mut samples));
+            assert_eq!(repaired, (480, 480));
+            assert_eq!((decoder.copied(&packet), decoder.repair(b"junk", &mut samples)), (0, 0));
             decoder.reset();
             let nothing = (decoder.duration(b"junk"), decoder.decode(b"junk", &mut samples));
             (length, frames, nothing, samples)
         });
         assert_eq!((recorded.0, recorded.1, recorded.2), (Some(960), 960, (None, 0)));
-        assert_eq!(recorded.3.len(), 1 + 2 * (960 + 480));
+        assert_eq!(recorded.3.len(), 1 + 2 * (960 + 480 + 480));
         if detail == Detail::Full {
             assert_eq!(replayed, recorded);
         } else {

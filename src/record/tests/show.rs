@@ -233,6 +233,9 @@ fn the_work_of_coders_is_told_in_samples() {
         (Crossing::Decoded { frames: 960, digest: None }, "  decoded 960 samples"),
         (Crossing::Concealed { frames: 120, digest: None }, "  concealed 120 samples"),
         (Crossing::DecoderReset, "  decoder reset"),
+        (Crossing::Copied(0), "  a packet without a copy"),
+        (Crossing::Copied(960), "  a packet with a copy of 960 samples"),
+        (Crossing::Repaired { frames: 960, digest: None }, "  repaired 960 samples"),
     ]);
 }
 
