@@ -54,6 +54,7 @@ pub(crate) struct AudioIn {
     pub(crate) channels: u8,
     pub(crate) decode: bool,
     pub(crate) reorder_wait: Duration,
+    pub(crate) redundancy: bool,
 }
 
 /// How sound is sent.
@@ -161,6 +162,7 @@ impl Config {
                 channels: 1,
                 decode: cfg!(feature = "opus"),
                 reorder_wait: Duration::from_millis(60),
+                redundancy: true,
             },
             audio_out: AudioOut {
                 rate: 24_000,
@@ -330,6 +332,17 @@ impl Config {
         range("audio_in_reorder_wait", wait_ms, 0..=500, "0 to 500 ms")?;
         self.audio_in.reorder_wait = wait;
         Ok(self)
+    }
+
+    /// Whether a peer that offers to send each packet of sound a second time, in the packet after it
+    /// (RED, RFC 2198: `audio/red`), is asked to. On by default: a packet that is lost alone is
+    /// heard all the same, as it was said, and without a wait. It costs the peer twice the bytes of
+    /// its sound, some 4 KB/s; without it browsers mend losses with in-band FEC, which costs
+    /// nothing before the first loss and sounds less like what was said.
+    #[must_use]
+    pub fn audio_in_redundancy(mut self, on: bool) -> Config {
+        self.audio_in.redundancy = on;
+        self
     }
 
     /// The rate and channels that sound is coded at; what `send_audio` takes is converted.

@@ -14,6 +14,8 @@
 //! - After one that is missing of which it holds a copy, where nothing was overtaken lately: the
 //!   copy is used and nothing waits.
 //! - Taken before: counted as duplicate. Given up before, or of a stream that just ended: late.
+//! - The copy of a missing one that stood in another packet (RED): as if it had come, but repaired.
+//!   Of one that is not missing: nothing.
 //! - Cannot be read: its time is filled like that of a missing one.
 //! - More than 10 s ahead in time: the peer's clock was set anew; nothing is filled, media time
 //!   goes on. Next in sequence, but earlier in time: the same, as if it followed.
@@ -143,6 +145,7 @@ struct Held {
     rtp_time: u64,
     /// When what is missing before it is given up.
     due: Instant,
+    is_copy: bool,
     data: Vec<u8>,
 }
 
@@ -209,23 +212,47 @@ impl AudioReceiver {
         now: Instant,
     ) {
         self.counters.packets += 1;
-        if !self.admit(seq, rtp_time, ssrc, now) {
-            return;
+        if self.admit(seq, rtp_time, ssrc, now) {
+            self.take(seq, rtp_time, data, false, now);
         }
+    }
+
+    /// Takes the copy of a packet that stood in another one (RED). It fills a gap or is nothing.
+    pub(crate) fn handle_copy(
+        &mut self,
+        seq: u64,
+        rtp_time: u64,
+        ssrc: u32,
+        data: &[u8],
+        now: Instant,
+    ) {
+        let is_missing = self.stream.as_ref().is_some_and(|stream| {
+            stream.ssrc == ssrc && seq >= stream.next_seq && !stream.doubts(seq)
+        });
+        if is_missing && self.held.iter().all(|held| held.seq != seq) {
+            self.take(seq, rtp_time, data, true, now);
+        }
+    }
+
+    /// Takes a packet of the stream that has not come before.
+    fn take(&mut self, seq: u64, rtp_time: u64, data: &[u8], is_copy: bool, now: Instant) {
         let data = if self.decoder.duration(data).is_some() {
             data
         } else {
             self.counters.malformed += 1;
+            if is_copy {
+                return;
+            }
             &[]
         };
         let stream = self.stream.as_ref().expect("a packet was admitted to it");
         let is_next = seq == stream.next_seq || (rtp_time == stream.next_time && !data.is_empty());
         if is_next {
-            self.play(seq, rtp_time, data);
+            self.play(seq, rtp_time, data, is_copy);
             self.release();
         } else {
             let due = now + self.wait(seq, rtp_time, data, now);
-            self.hold(Held { seq, rtp_time, due, data: Vec::new() }, data);
+            self.hold(Held { seq, rtp_time, due, is_copy, data: Vec::new() }, data);
             self.handle_timeout(now);
         }
     }
@@ -394,14 +421,14 @@ impl AudioReceiver {
         if self.stream.as_ref().is_some_and(|stream| held.seq < stream.next_seq) {
             self.counters.late += 1;
         } else {
-            self.play(held.seq, held.rtp_time, &held.data);
+            self.play(held.seq, held.rtp_time, &held.data, held.is_copy);
         }
         held.data.clear();
         self.spare.push(held.data);
     }
 
     /// Gives a packet out, after what fills the time before it.
-    fn play(&mut self, seq: u64, rtp_time: u64, data: &[u8]) {
+    fn play(&mut self, seq: u64, rtp_time: u64, data: &[u8], is_copy: bool) {
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         let is_pause = seq == stream.next_seq && !stream.is_broken;
         let next_time = stream.next_time;
@@ -423,13 +450,13 @@ impl AudioReceiver {
         } else if rtp_time < next_time {
             self.counters.restarts += 1;
         }
-        let duration = self.decode(data);
+        let duration = self.decode(data, is_copy);
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         stream.next_time = rtp_time.saturating_add(duration);
     }
 
     /// Gives a packet's samples out, as many as it says it holds.
-    fn decode(&mut self, data: &[u8]) -> u64 {
+    fn decode(&mut self, data: &[u8], is_copy: bool) -> u64 {
         // It was read when it came; a log that is replayed may tell otherwise.
         let duration = self.decoder.duration(data).unwrap_or_default();
         self.count_unread(duration as u64);
@@ -440,7 +467,8 @@ impl AudioReceiver {
         self.decoded.clear();
         let decoded = self.decoder.decode(data, &mut self.decoded).min(duration);
         self.decoded.truncate(decoded * self.channels);
-        self.emit(AudioOrigin::Decoded);
+        self.emit(if is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded });
+        self.counters.repaired_samples += if is_copy { decoded as u64 } else { 0 };
         self.conceal((duration - decoded) as u64);
         duration as u64
     }

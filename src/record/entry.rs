@@ -345,6 +345,8 @@ pub(crate) enum Heard {
         ssrc: u32,
         contiguous: bool,
         keyframe: bool,
+        /// Not the packet, but its copy in another one.
+        repaired: bool,
         /// Of the sound of a microphone that is decoded it is left out at `None`.
         len: Option<u32>,
         data: Vec<u8>,

@@ -227,7 +227,8 @@ impl<'a> Figures<'a> {
 
     fn heard(&mut self, heard: &Heard) {
         match heard {
-            Heard::Media { line, codec: OPUS, seq, ssrc, .. } => {
+            // A copy in another packet is none that came.
+            Heard::Media { line, codec: OPUS, seq, ssrc, repaired: false, .. } => {
                 let last = self.highest.entry((*line, *ssrc)).or_insert(*seq);
                 let packets = seq.saturating_sub(*last).saturating_sub(1);
                 *last = (*last).max(*seq);

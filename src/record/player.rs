@@ -378,19 +378,29 @@ fn event(heard: Heard) -> TransportEvent {
         Heard::IceConnected => TransportEvent::IceConnected,
         Heard::IceDisconnected => TransportEvent::IceDisconnected,
         Heard::Connected => TransportEvent::Connected,
-        Heard::Media { line, codec, seq, rtp_time, ssrc, contiguous, keyframe, len, data } => {
-            TransportEvent::Media(MediaPacket {
-                line,
-                codec: codec_of(codec),
-                seq,
-                rtp_time,
-                ssrc,
-                contiguous,
-                keyframe,
-                level: None,
-                data: if data.is_empty() { vec![0; bounded(len)].into() } else { data.into() },
-            })
-        }
+        Heard::Media {
+            line,
+            codec,
+            seq,
+            rtp_time,
+            ssrc,
+            contiguous,
+            keyframe,
+            repaired,
+            len,
+            data,
+        } => TransportEvent::Media(MediaPacket {
+            line,
+            codec: codec_of(codec),
+            seq,
+            rtp_time,
+            ssrc,
+            contiguous,
+            keyframe,
+            repaired,
+            level: None,
+            data: if data.is_empty() { vec![0; bounded(len)].into() } else { data.into() },
+        }),
         Heard::KeyframeRequest(line) => TransportEvent::KeyframeRequest(line),
         Heard::ChannelOpen { channel, label } => {
             TransportEvent::ChannelOpen(ChannelId(channel), label)

@@ -254,6 +254,7 @@ fn heard_media(packet: &MediaPacket, keep: Keep, microphone: Option<u8>) -> Hear
         ssrc: packet.ssrc,
         contiguous: packet.contiguous,
         keyframe: packet.keyframe,
+        repaired: packet.repaired,
         len: sized(detail, packet.data.len()),
         data: keep.media(&packet.data),
     }

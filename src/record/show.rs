@@ -234,9 +234,12 @@ impl fmt::Display for Heard {
             Heard::IceConnected => f.write_str("ICE connected"),
             Heard::IceDisconnected => f.write_str("ICE disconnected"),
             Heard::Connected => f.write_str("connected"),
-            Heard::Media { line, codec: number, seq, rtp_time, contiguous, len, .. } => {
+            Heard::Media {
+                line, codec: number, seq, rtp_time, contiguous, repaired, len, ..
+            } => {
                 write!(f, "media line {line} {} seq {seq} time {rtp_time}", codec(*number))?;
                 write!(f, "{}", Maybe(*len, " bytes"))?;
+                f.write_str(if *repaired { ", from a copy" } else { "" })?;
                 f.write_str(if *contiguous { "" } else { ", after a loss" })
             }
             Heard::KeyframeRequest(line) => write!(f, "keyframe wanted, line {line}"),

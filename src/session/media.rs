@@ -308,7 +308,11 @@ impl Session {
         };
         if microphone && let Some(receiver) = &mut self.receiver {
             let quiet = !receiver.is_readable();
-            receiver.handle_packet(packet.seq, packet.rtp_time, packet.ssrc, &packet.data, now);
+            let MediaPacket { seq, rtp_time, ssrc, ref data, .. } = *packet;
+            match packet.repaired {
+                false => receiver.handle_packet(seq, rtp_time, ssrc, data, now),
+                true => receiver.handle_copy(seq, rtp_time, ssrc, data, now),
+            }
             self.tell_audio(track, quiet);
             self.follow_audio_in();
             return;

@@ -262,6 +262,7 @@ mod tests {
             ssrc,
             contiguous: true,
             keyframe: true,
+            repaired: false,
             level: None,
             data: Arc::from([]),
         };

@@ -242,6 +242,8 @@ pub(crate) struct MediaPacket {
     pub(crate) ssrc: u32,
     pub(crate) contiguous: bool,
     pub(crate) keyframe: bool,
+    /// It did not come itself: it is the copy of it that stood in another packet (RED, RFC 2198).
+    pub(crate) repaired: bool,
     pub(crate) level: Option<(u8, bool)>,
     pub(crate) data: Arc<[u8]>,
 }

@@ -331,8 +331,8 @@ impl Real {
                 }
                 None => Err(malformed),
             },
-            Kind::Rtp(ssrc) => {
-                self.out.ssrc = ssrc;
+            Kind::Rtp(seq, ssrc) => {
+                (self.out.seq, self.out.ssrc) = (seq, ssrc);
                 Ok(Received::default())
             }
             Kind::Other => Ok(Received::default()),
@@ -642,7 +642,8 @@ fn fenced<T>(negotiate: impl FnOnce() -> Result<T, NegotiateError>) -> Result<T,
 
 enum Kind {
     Stun,
-    Rtp(u32),
+    /// The sequence number and the stream.
+    Rtp(u16, u32),
     /// DTLS or RTCP.
     Other,
     Malformed,
@@ -656,7 +657,8 @@ fn demux(payload: &[u8]) -> Kind {
         // Unified headers of DTLS 1.3 are shorter (RFC 9147 section 4).
         (Some(32..=63), 3..) => Kind::Other,
         (Some(128..=191), 12..) if !(64..96).contains(&(payload[1] & 0x7f)) => {
-            Kind::Rtp(u32::from_be_bytes([payload[8], payload[9], payload[10], payload[11]]))
+            let seq = u16::from_be_bytes([payload[2], payload[3]]);
+            Kind::Rtp(seq, u32::from_be_bytes([payload[8], payload[9], payload[10], payload[11]]))
         }
         (Some(128..=191), 8..) => Kind::Other,
         _ => Kind::Malformed,

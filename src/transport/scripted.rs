@@ -551,6 +551,7 @@ impl Scripted {
             ssrc: media.ssrc,
             contiguous,
             keyframe: media.keyframe,
+            repaired: false,
             level: media.level,
             data,
         }));

@@ -35,6 +35,7 @@ fn a_received_frame_prints_its_numbers_and_not_its_content() {
         ssrc: 5,
         contiguous: true,
         keyframe: false,
+        repaired: false,
         level: None,
         data: (*b"a picture").into(),
     };

@@ -41,7 +41,7 @@ fn out(rate: u32) -> AudioOut {
 }
 
 fn input(rate: u32) -> AudioIn {
-    AudioIn { rate, channels: 1, decode: true, reorder_wait: ms(60) }
+    AudioIn { rate, channels: 1, decode: true, reorder_wait: ms(60), redundancy: true }
 }
 
 /// `frames` samples of a tone that is loud and does not clip.

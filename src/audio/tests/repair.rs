@@ -40,6 +40,11 @@ impl Rig {
         self.receiver.handle_packet(seq, seq * 960, 7, data, self.now);
     }
 
+    /// What stood in another packet of packet `seq`.
+    fn copy(&mut self, seq: u64, data: &[u8]) {
+        self.receiver.handle_copy(seq, seq * 960, 7, data, self.now);
+    }
+
     fn run(&mut self, duration: Duration) {
         self.now += duration;
         self.receiver.handle_timeout(self.now);
@@ -151,4 +156,44 @@ fn a_copy_is_read_in_stereo_and_a_packet_whose_copy_is_cut_is_none() {
     let too_many = [&whole[..11], &[13], &[0; 52]].concat();
     assert_eq!(stereo.duration(&too_many), None);
     assert_eq!(samples.len(), 961);
+}
+
+#[test]
+fn the_copy_of_a_missing_packet_takes_its_place_and_is_told_as_repaired() {
+    let mut rig = Rig::new();
+    rig.give(1, &packet(1, 0));
+    rig.copy(2, &packet(2, 0));
+    rig.give(3, &packet(3, 0));
+    assert_eq!(rig.receiver.poll_timeout(), None);
+    assert_eq!(rig.heard(), [(Decoded, 960, 1), (Repaired, 960, 2), (Decoded, 960, 3)]);
+    let counters = rig.receiver.counters();
+    assert_eq!((counters.packets, counters.repaired_samples), (2, 960));
+    // Two are missing; the copy of the second waits with its packet for the first.
+    rig.copy(5, &packet(5, 0));
+    rig.give(6, &packet(6, 0));
+    assert_eq!(rig.receiver.poll_timeout(), Some(rig.now + ms(10)));
+    rig.give(4, &packet(4, 0));
+    assert_eq!(rig.heard(), [(Decoded, 960, 4), (Repaired, 960, 5), (Decoded, 960, 6)]);
+}
+
+#[test]
+fn the_copy_of_a_packet_that_came_was_given_up_or_belongs_elsewhere_is_nothing() {
+    let mut rig = Rig::new();
+    rig.copy(1, &packet(1, 0));
+    assert_eq!(rig.heard(), [], "it begins no stream");
+    rig.give(1, &packet(1, 0));
+    rig.copy(1, &packet(9, 0));
+    rig.give(3, &packet(3, 0));
+    rig.copy(3, &packet(9, 0));
+    rig.run(ms(10));
+    rig.copy(2, &packet(9, 0));
+    rig.receiver.handle_copy(4, 4 * 960, 8, &packet(9, 0), rig.now);
+    rig.copy(4_000, &packet(9, 0));
+    rig.copy(4, b"noise");
+    assert_eq!(rig.heard(), [(Decoded, 960, 1), (Concealed, 960, 1), (Decoded, 960, 3)]);
+    let counters = rig.receiver.counters();
+    assert_eq!((counters.packets, counters.repaired_samples), (2, 0));
+    assert_eq!((counters.late, counters.duplicates, counters.malformed), (0, 0, 1));
+    rig.give(4, &packet(4, 0));
+    assert_eq!(rig.heard(), [(Decoded, 960, 4)]);
 }

@@ -213,6 +213,7 @@ fn sound(at: u64, codec: u8, seq: u64, ssrc: u32) -> (Entry, Vec<Crossing>) {
             ssrc,
             contiguous: true,
             keyframe: true,
+            repaired: false,
             len: None,
             data: vec![],
         },

@@ -253,6 +253,7 @@ fn lengths_of_what_came_are_bounded_by_what_a_record_can_hold() {
         ssrc: 0,
         contiguous: true,
         keyframe: true,
+        repaired: false,
         len: Some(u32::MAX),
         data: vec![],
     };

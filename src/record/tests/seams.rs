@@ -299,6 +299,7 @@ fn packet(line: u8, data: &[u8]) -> TransportEvent {
         ssrc: 9,
         contiguous: false,
         keyframe: true,
+        repaired: true,
         level: None,
         data: data.into(),
     })

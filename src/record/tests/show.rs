@@ -252,6 +252,29 @@ fn a_line_of_an_answer_is_told_with_its_direction() {
     ]);
 }
 
+fn heard_copy() -> Heard {
+    match heard_media(true, None) {
+        Heard::Media {
+            line, codec, seq, rtp_time, ssrc, contiguous, keyframe, len, data, ..
+        } => {
+            let repaired = true;
+            Heard::Media {
+                line,
+                codec,
+                seq,
+                rtp_time,
+                ssrc,
+                contiguous,
+                keyframe,
+                repaired,
+                len,
+                data,
+            }
+        }
+        other => other,
+    }
+}
+
 fn heard_media(contiguous: bool, len: Option<u32>) -> Heard {
     Heard::Media {
         line: 0,
@@ -261,6 +284,7 @@ fn heard_media(contiguous: bool, len: Option<u32>) -> Heard {
         ssrc: 1,
         contiguous,
         keyframe: true,
+        repaired: false,
         len,
         data: vec![],
     }
@@ -287,6 +311,7 @@ fn what_the_transport_told_is_shown_in_words() {
         (Heard::Connected, "connected"),
         (heard_media(true, None), "media line 0 opus seq 7 time 960"),
         (heard_media(false, Some(80)), "media line 0 opus seq 7 time 960 80 bytes, after a loss"),
+        (heard_copy(), "media line 0 opus seq 7 time 960, from a copy"),
         (Heard::KeyframeRequest(2), "keyframe wanted, line 2"),
         (Heard::ChannelOpen { channel: 1, label: "chat".to_owned() }, "channel 1 open: chat"),
         (message, "message channel 1, 4 bytes, text: Ping"),

@@ -79,6 +79,8 @@ const MESSAGE_MAX: u32 = 256 * 1024;
 pub(super) struct Settings {
     mtu: usize,
     stats_interval: Option<Duration>,
+    /// Whether a peer that offers redundant sound (RED, RFC 2198) is to send it.
+    redundancy: bool,
     dtls: DtlsVersion,
     seeded_dtls: bool,
     /// Whether a peer that offers `a=sctp-init` is answered with ours.
@@ -95,6 +97,7 @@ impl Settings {
         Settings {
             mtu: config.mtu,
             stats_interval: config.stats_interval,
+            redundancy: config.audio_in.redundancy,
             dtls: match config.dtls {
                 DtlsVersions::Auto => DtlsVersion::Auto,
                 DtlsVersions::V12 => DtlsVersion::Dtls12,
@@ -135,7 +138,7 @@ impl Settings {
             .set_dtls_cert(DtlsCert::clone(&self.certificate))
             .set_dtls_version(self.dtls)
             .clear_codecs()
-            .enable_opus(true, false)
+            .enable_opus(true, self.redundancy)
             .enable_vp8(true)
             .clear_extension_map()
             .set_extension(1, Extension::AudioLevel)
@@ -263,6 +266,10 @@ pub(super) fn lines(
             (None, Some(rng)) => rng.draw() as u32,
             (None, None) => 0,
         };
+        if kind == MediaKind::Audio {
+            // What goes out is not wrapped because the peer's sound is.
+            rtc.direct_api().set_red_send(mid, false);
+        }
         let may_send = kind == MediaKind::Audio || settings.sends_video();
         if known.is_none() && kind == MediaKind::Video {
             repeat_more(rtc, mid);

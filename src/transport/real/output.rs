@@ -76,7 +76,8 @@ pub(super) struct Output {
     pub(super) counters: Counters,
     pub(super) timeout: Option<Instant>,
     pub(super) connected: bool,
-    /// The SSRC of the RTP packet that is being handled.
+    /// The sequence number and the SSRC of the RTP packet that is being handled.
+    pub(super) seq: u16,
     pub(super) ssrc: u32,
     pub(super) faulted: bool,
     events: VecDeque<TransportEvent>,
@@ -273,14 +274,18 @@ impl Output {
         let level = data.ext_vals.audio_level.map(|level| {
             (level.unsigned_abs().min(127), data.ext_vals.voice_activity.unwrap_or(false))
         });
+        let seq = **data.seq_range.end();
         self.media.push(MediaPacket {
             line,
             codec,
-            seq: **data.seq_range.end(),
+            seq,
             rtp_time: data.time.numer(),
             ssrc,
             contiguous: data.contiguous,
             keyframe: codec == Codec::Opus || data.is_keyframe(),
+            // A packet of sound is given out in the call that brings it; what is given out with it
+            // under another number was in it as a copy.
+            repaired: state.kind == MediaKind::Audio && seq as u16 != self.seq,
             level,
             data: data.data,
         });

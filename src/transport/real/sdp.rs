@@ -167,8 +167,9 @@ fn line_for_engine(kind: LineKind, line: &str, formats: &[&str]) -> String {
     words.join(" ")
 }
 
-/// The payload types of the section that stand for a codec of ours or for its repair stream (RFC
-/// 4588), in the peer's order; none when all are to be kept.
+/// The payload types of the section that stand for a codec of ours, for its repair stream (RFC
+/// 4588) or for sound of it with copies (RED, RFC 2198), in the peer's order; none when all are to
+/// be kept.
 fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
     let codecs: &[&str] = match kind {
         LineKind::Audio => &["opus"],
@@ -179,14 +180,19 @@ fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
         let lines = section.iter().filter_map(move |line| line.strip_prefix(prefix));
         lines.filter_map(|line| line.split_once(' '))
     };
-    let mut ours: Vec<&str> = Vec::new();
+    let (mut ours, mut red): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (format, codec) in about("a=rtpmap:") {
         let name = codec.split('/').next().unwrap_or_default();
-        if codecs.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        if kind == LineKind::Audio && name.eq_ignore_ascii_case("red") {
+            red.push(format);
+        } else if codecs.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             ours.push(format);
         }
     }
     let repairs = about("a=fmtp:").filter_map(|(format, parameters)| {
+        if red.contains(&format) {
+            return parameters.split('/').all(|of| ours.contains(&of.trim())).then_some(format);
+        }
         let mut parameters = parameters.split(';').map(str::trim);
         let repaired = parameters.find_map(|parameter| parameter.strip_prefix("apt="))?;
         ours.contains(&repaired).then_some(format)

@@ -7,3 +7,4 @@ mod media;
 mod negotiation;
 mod pair;
 mod panics;
+mod red;

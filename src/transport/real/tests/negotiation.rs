@@ -459,12 +459,18 @@ fn the_engine_reads_only_codecs_that_it_could_use() {
     let read = crate::transport::real::sdp::for_engine(&offer, None);
     assert_eq!(
         lines_with(&read, "m="),
-        ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",]
+        ["m=audio 9 UDP/TLS/RTP/SAVPF 63 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",]
     );
-    assert!(!read.contains(":45 ") && !read.contains(":46 ") && !read.contains(":63 "), "{read}");
-    assert_eq!(lines_with(&read, "a=rtpmap:").len(), 5);
-    assert_eq!(lines_with(&read, "a=fmtp:").len(), 3);
+    assert!(!read.contains(":45 ") && !read.contains(":46 "), "{read}");
+    assert_eq!(lines_with(&read, "a=rtpmap:").len(), 6);
+    assert_eq!(lines_with(&read, "a=fmtp:").len(), 4);
     assert_eq!(lines_with(&read, "a=rtcp-fb:"), ["a=rtcp-fb:96 nack", "a=rtcp-fb:* nack pli"]);
+    // Copies of sound that is none of ours say nothing.
+    let other = ESP32
+        .replace("SAVPF 111", "SAVPF 63 111 0")
+        .replace("a=rtpmap:111", "a=rtpmap:63 red/8000\r\na=fmtp:63 0/0\r\na=rtpmap:111");
+    let read = crate::transport::real::sdp::for_engine(&Offer::parse(&other).unwrap(), None);
+    assert!(read.contains("SAVPF 111\r\n") && !read.contains(":63 "), "{read}");
 }
 
 /// How long after the offer the channel opened.

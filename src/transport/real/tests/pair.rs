@@ -48,7 +48,7 @@ pub(super) struct Pair {
     pub(super) events: Vec<TransportEvent>,
     /// All that the bot has sent.
     pub(super) sent: Vec<Packet>,
-    wire: VecDeque<Packet>,
+    pub(super) wire: VecDeque<Packet>,
     restarts: u32,
 }
 
