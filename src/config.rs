@@ -55,6 +55,7 @@ pub(crate) struct AudioIn {
     pub(crate) decode: bool,
     pub(crate) reorder_wait: Duration,
     pub(crate) redundancy: bool,
+    pub(crate) frame: FrameTime,
 }
 
 /// How sound is sent.
@@ -104,6 +105,32 @@ impl PacketTime {
             PacketTime::Ms20 => 2,
             PacketTime::Ms40 => 4,
             PacketTime::Ms60 => 6,
+        }
+    }
+}
+
+/// How much received sound one call of `recv_audio` gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum FrameTime {
+    /// Exactly 10 ms.
+    Ms10,
+    /// Exactly 20 ms: what a packet of a browser holds. The default.
+    #[default]
+    Ms20,
+    /// As much of one origin as waits and fits.
+    AsItComes,
+}
+
+impl FrameTime {
+    /// Samples per channel of a frame at this rate, which divides by 100; `None` where sound is
+    /// given as it comes.
+    #[must_use]
+    pub fn samples(self, rate: u32) -> Option<u64> {
+        match self {
+            FrameTime::Ms10 => Some(u64::from(rate / 100)),
+            FrameTime::Ms20 => Some(u64::from(rate / 50)),
+            FrameTime::AsItComes => None,
         }
     }
 }
@@ -163,6 +190,7 @@ impl Config {
                 decode: cfg!(feature = "opus"),
                 reorder_wait: Duration::from_millis(60),
                 redundancy: true,
+                frame: FrameTime::Ms20,
             },
             audio_out: AudioOut {
                 rate: 24_000,
@@ -315,6 +343,16 @@ impl Config {
     #[must_use]
     pub fn audio_in_encoded(mut self) -> Config {
         self.audio_in.decode = false;
+        self
+    }
+
+    /// How much sound `recv_audio` gives at once. 20 ms by default: what a packet of a browser holds
+    /// (RFC 7587 section 6.1), and the frames that Pipecat's transport hands on (aiortc decodes 20 ms
+    /// at a time). A frame is given with its last sample: frames of 20 ms from packets of 10 ms
+    /// come with every second packet, and where packets are whole frames nothing waits.
+    #[must_use]
+    pub fn audio_in_frames(mut self, time: FrameTime) -> Config {
+        self.audio_in.frame = time;
         self
     }
 

@@ -204,7 +204,8 @@ pub enum Event {
         /// Whether it is on.
         enabled: bool,
     },
-    /// Decoded audio can be pulled with `recv_audio`. Comes once until the queue is read empty.
+    /// Decoded audio can be pulled with `recv_audio`: a frame at least. Comes once until
+    /// `recv_audio` has nothing to give.
     AudioReadable(TrackId),
     /// An encoded frame can be pulled with `recv_encoded`. Comes once until the queue is read
     /// empty.
@@ -254,6 +255,42 @@ pub enum AudioOrigin {
     Silence,
 }
 
+/// How many samples per channel of a block come from where. Together they are all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AudioParts {
+    /// [`AudioOrigin::Decoded`].
+    pub decoded: usize,
+    /// [`AudioOrigin::Repaired`].
+    pub repaired: usize,
+    /// [`AudioOrigin::Concealed`].
+    pub concealed: usize,
+    /// [`AudioOrigin::Silence`].
+    pub silence: usize,
+}
+
+impl AudioParts {
+    pub(crate) fn add(&mut self, origin: AudioOrigin, samples: usize) {
+        *match origin {
+            AudioOrigin::Decoded => &mut self.decoded,
+            AudioOrigin::Repaired => &mut self.repaired,
+            AudioOrigin::Concealed => &mut self.concealed,
+            AudioOrigin::Silence => &mut self.silence,
+        } += samples;
+    }
+
+    /// The origin that matters most: the first in the order of [`AudioOrigin`] that is there.
+    fn origin(self) -> AudioOrigin {
+        let AudioParts { decoded, repaired, concealed, .. } = self;
+        match (decoded, repaired, concealed) {
+            (1.., _, _) => AudioOrigin::Decoded,
+            (_, 1.., _) => AudioOrigin::Repaired,
+            (_, _, 1..) => AudioOrigin::Concealed,
+            _ => AudioOrigin::Silence,
+        }
+    }
+}
+
 /// What stands in the buffer that `recv_audio` filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -266,8 +303,12 @@ pub struct AudioInfo {
     pub channels: u8,
     /// The media time of the first sample since the track's first packet.
     pub time: Duration,
-    /// Where the block comes from.
+    /// Where the block comes from. Of several origins the one that matters most: decoded before
+    /// repaired, before concealed, before silence. Whoever skips what was invented loses nothing
+    /// that was said.
     pub origin: AudioOrigin,
+    /// How much of it comes from where.
+    pub parts: AudioParts,
 }
 
 impl AudioInfo {
@@ -276,9 +317,9 @@ impl AudioInfo {
         rate: u32,
         channels: u8,
         time: Duration,
-        origin: AudioOrigin,
+        parts: AudioParts,
     ) -> AudioInfo {
-        AudioInfo { samples, rate, channels, time, origin }
+        AudioInfo { samples, rate, channels, time, origin: parts.origin(), parts }
     }
 }
 

@@ -74,14 +74,14 @@ mod ufrag;
 mod video;
 
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
-pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, PacketTime};
+pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};
 pub use datagram::{Datagram, Protocol, Transmit, TransportId};
 pub use endpoint::{Endpoint, Routed, SessionGuard, SessionId};
 pub use entropy::Seed;
 pub use error::{CandidateError, ConfigError, NegotiateError, SendError};
 pub use event::{
-    AudioCleared, AudioId, AudioInfo, AudioOrigin, ClearedPiece, CloseReason, ConnectionState,
-    Delivery, Event, MediaKind, Source, Track, TrackId,
+    AudioCleared, AudioId, AudioInfo, AudioOrigin, AudioParts, ClearedPiece, CloseReason,
+    ConnectionState, Delivery, Event, MediaKind, Source, Track, TrackId,
 };
 pub use media::{AudioFrame, Codec, EncodedFrame};
 pub use message::Message;

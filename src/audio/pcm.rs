@@ -1,7 +1,15 @@
 //! What was received and waits to be read: samples, where they come from, and their time.
 //!
 //! Long silence is a number, not samples. Time is the count of all samples that were ever queued,
-//! dropped ones included.
+//! dropped ones included. It never waits, and never changes a sample.
+//!
+//! | read as | given at once | waits |
+//! | --- | --- | --- |
+//! | frames | exactly one frame, of whatever origins | what does not fill a frame yet |
+//! | frames, into less room | the part of it that fits, then the rest of it | the same |
+//! | it comes | as much of one origin as there is room for | nothing |
+//!
+//! A frame begins where the last one ended, or where the oldest sample is after some were dropped.
 
 #[cfg(test)]
 mod bounds;
@@ -10,7 +18,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::audio::resample::per_channel;
-use crate::{AudioInfo, AudioOrigin};
+use crate::{AudioInfo, AudioOrigin, AudioParts, FrameTime};
 
 /// How much sound waits to be read, and with silence how much besides the longest pause; the oldest
 /// is dropped beyond either. 1 s: more than a reader that is alive needs (Pipecat's
@@ -41,6 +49,10 @@ pub(super) fn front(queue: &VecDeque<i16>, len: usize) -> [&[i16]; 2] {
 pub(super) struct Pcm {
     rate: u32,
     channels: usize,
+    /// Samples per channel of a frame; `None` where sound is given as it comes.
+    frame: Option<u64>,
+    /// Where the frame ends of which something was read.
+    frame_end: u64,
     segments: VecDeque<Segment>,
     samples: VecDeque<i16>,
     /// Samples per channel that are queued.
@@ -54,10 +66,12 @@ pub(super) struct Pcm {
 }
 
 impl Pcm {
-    pub(super) fn new(rate: u32, channels: u8) -> Pcm {
+    pub(super) fn new(rate: u32, channels: u8, frame: FrameTime) -> Pcm {
         Pcm {
             rate,
             channels: usize::from(channels),
+            frame: frame.samples(rate),
+            frame_end: 0,
             segments: VecDeque::new(),
             samples: VecDeque::new(),
             len: 0,
@@ -79,32 +93,58 @@ impl Pcm {
         self.append(len, AudioOrigin::Silence, false);
     }
 
-    /// Moves the oldest samples, of one origin, to `out`, as many as it has room for.
+    /// Moves the oldest samples to `out`: a frame, or as many of one origin as it has room for.
     pub(super) fn read(&mut self, out: &mut [i16]) -> Option<AudioInfo> {
-        let segment = self.segments.front()?;
+        let ready = self.ready();
         let room = per_channel(out.len(), self.channels) as u64;
-        let (origin, is_stored) = (segment.origin, segment.is_stored);
-        let len = segment.len.min(room);
+        let len = ready.min(room);
         if len == 0 {
             return None;
         }
-        let out = &mut out[..len as usize * self.channels];
-        if is_stored {
-            let mut room = &mut out[..];
-            for part in front(&self.samples, room.len()) {
-                let (filled, rest) = room.split_at_mut(part.len());
-                filled.copy_from_slice(part);
-                room = rest;
+        let (time, mut parts, mut left) = (self.time(), AudioParts::default(), len);
+        self.frame_end = self.position + ready;
+        let mut out = &mut out[..len as usize * self.channels];
+        while let Some(segment) = self.segments.front().filter(|_| left > 0) {
+            let (origin, is_stored) = (segment.origin, segment.is_stored);
+            let taken = segment.len.min(left);
+            let (piece, rest) = out.split_at_mut(taken as usize * self.channels);
+            if is_stored {
+                self.copy(piece);
+            } else {
+                piece.fill(0);
             }
-        } else {
-            out.fill(0);
+            parts.add(origin, taken as usize);
+            self.skip(taken);
+            (out, left) = (rest, left - taken);
         }
-        let time = self.time();
-        self.skip(len);
         if self.len == 0 {
             self.pause = 0;
         }
-        Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, origin))
+        Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, parts))
+    }
+
+    /// Copies the oldest stored samples.
+    fn copy(&self, mut out: &mut [i16]) {
+        for part in front(&self.samples, out.len()) {
+            let (filled, rest) = out.split_at_mut(part.len());
+            filled.copy_from_slice(part);
+            out = rest;
+        }
+    }
+
+    /// How many samples per channel a reader with room enough gets now.
+    fn ready(&self) -> u64 {
+        match self.frame {
+            None => self.segments.front().map_or(0, |segment| segment.len),
+            Some(_) if self.position < self.frame_end => self.frame_end - self.position,
+            Some(frame) if self.len >= frame => frame,
+            Some(_) => 0,
+        }
+    }
+
+    /// Whether there is something to read.
+    pub(super) fn is_readable(&self) -> bool {
+        self.ready() > 0
     }
 
     /// Drops everything that waits.
@@ -116,7 +156,8 @@ impl Pcm {
         (self.len, self.pause) = (0, 0);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
@@ -181,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_second_of_sound_is_kept_behind_a_pause_and_one_sample_more_takes_the_pause_along() {
-        let mut pcm = Pcm::new(8_000, 1);
+        let mut pcm = Pcm::new(8_000, 1, FrameTime::AsItComes);
         let mut out = [0; 64_000];
         pcm.push_silence(16_000);
         pcm.push(&[1; 8_000], AudioOrigin::Decoded);

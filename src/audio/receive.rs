@@ -187,7 +187,7 @@ impl AudioReceiver {
             resampler: Resampler::new(48_000, config.rate, config.channels),
             channels: usize::from(config.channels),
             rate: config.rate,
-            pcm: Pcm::new(config.rate, config.channels),
+            pcm: Pcm::new(config.rate, config.channels, config.frame),
             stream: None,
             ended: None,
             reordering: Reordering::new(config.reorder_wait),
@@ -270,8 +270,8 @@ impl AudioReceiver {
         }
     }
 
-    /// Moves sound of one origin to `samples`, interleaved; `None` when there is none, or no room
-    /// for a sample of each channel.
+    /// Moves a frame to `samples`, interleaved, or sound of one origin, as the configuration says;
+    /// `None` when there is none, or no room for a sample of each channel.
     pub(crate) fn recv(&mut self, samples: &mut [i16]) -> Option<AudioInfo> {
         let info = self.pcm.read(samples)?;
         self.unread = 0;
@@ -291,7 +291,7 @@ impl AudioReceiver {
 
     /// Counts sound that is about to be given out, and finds out that nobody reads it.
     fn count_unread(&mut self, duration: u64) {
-        if self.pcm.is_empty() {
+        if !self.pcm.is_readable() {
             self.unread = 0;
         }
         self.unread += duration;
@@ -307,7 +307,7 @@ impl AudioReceiver {
     /// Whether [`AudioReceiver::recv`] has something to give.
     #[must_use]
     pub(crate) fn is_readable(&self) -> bool {
-        !self.pcm.is_empty()
+        self.pcm.is_readable()
     }
 
     pub(crate) fn counters(&self) -> ReceiveCounters {

@@ -15,7 +15,7 @@ use crate::audio::codec::AudioCodec;
 use crate::config::{AudioIn, AudioOut};
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
 use crate::{
-    AudioIdle, AudioInfo, AudioOrigin, Codec, Config, EncodedFrame, Event, MediaKind,
+    AudioIdle, AudioInfo, AudioOrigin, Codec, Config, EncodedFrame, Event, FrameTime, MediaKind,
     NegotiateError, PacketTime, Track,
 };
 
@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) in_channels: u8,
     pub(crate) in_decode: bool,
     pub(crate) in_reorder_wait: u64,
+    /// 0 as it comes.
+    pub(crate) in_frame_ms: u8,
     pub(crate) out_rate: u32,
     pub(crate) out_channels: u8,
     pub(crate) out_packet_ms: u8,
@@ -538,6 +540,11 @@ impl Settings {
             in_channels: within.channels,
             in_decode: within.decode,
             in_reorder_wait: nanos(within.reorder_wait),
+            in_frame_ms: match within.frame {
+                FrameTime::Ms10 => 10,
+                FrameTime::Ms20 => 20,
+                FrameTime::AsItComes => 0,
+            },
             out_rate: out.rate,
             out_channels: out.channels,
             out_packet_ms: u8::try_from(out.packet_time.duration().as_millis())
@@ -570,6 +577,12 @@ impl Settings {
             .ok()?
             .audio_in_reorder_wait(Duration::from_nanos(self.in_reorder_wait))
             .ok()?
+            .audio_in_frames(match self.in_frame_ms {
+                10 => FrameTime::Ms10,
+                20 => FrameTime::Ms20,
+                0 => FrameTime::AsItComes,
+                _ => return None,
+            })
             .audio_out(self.out_rate, self.out_channels)
             .ok()?
             .audio_bitrate(self.out_bitrate)

@@ -81,9 +81,14 @@ impl Session {
         cleared
     }
 
-    /// Pulls decoded sound of the microphone track into `samples`, as much as fits, at the rate
-    /// and channels of `Config::audio_in`. Everything in one block has one origin. `None` when
-    /// nothing waits, for another track, or when the configuration decodes nothing.
+    /// Pulls a frame of the microphone track's sound into `samples`: exactly 20 ms at the rate and
+    /// channels of `Config::audio_in`, or what `Config::audio_in_frames` says. With its media time
+    /// and its origin; frames follow each other without a hole. `None` when no whole frame waits,
+    /// for another track, or when the configuration decodes nothing.
+    ///
+    /// A buffer with less room gets the part of the frame that fits, and the next calls the rest of
+    /// it; one without room for a sample of each channel gets nothing. With
+    /// [`FrameTime::AsItComes`](crate::FrameTime::AsItComes) it is as much of one origin as fits.
     ///
     /// What nobody pulls for 2 s is discarded (Pipecat's `SmallWebRTCTrack`), and what comes after
     /// it is not decoded until the next call, which gives nothing. Times go on over it.

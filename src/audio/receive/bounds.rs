@@ -12,10 +12,8 @@ fn origin() -> Instant {
 }
 
 fn receiver(rate: u32, channels: u8) -> AudioReceiver {
-    AudioReceiver::new(
-        AudioIn { rate, channels, decode: true, ..crate::Config::new().audio_in },
-        AudioCodec::Null,
-    )
+    let config = crate::Config::new().audio_in_frames(crate::FrameTime::AsItComes).audio_in;
+    AudioReceiver::new(AudioIn { rate, channels, decode: true, ..config }, AudioCodec::Null)
 }
 
 /// 20 ms at this level.

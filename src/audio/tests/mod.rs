@@ -16,7 +16,7 @@ mod send;
 use std::time::{Duration, Instant};
 
 use crate::config::{AudioIn, AudioOut};
-use crate::{AudioIdle, PacketTime};
+use crate::{AudioIdle, FrameTime, PacketTime};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -41,7 +41,8 @@ fn out(rate: u32) -> AudioOut {
 }
 
 fn input(rate: u32) -> AudioIn {
-    AudioIn { rate, channels: 1, decode: true, reorder_wait: ms(60), redundancy: true }
+    let frame = FrameTime::AsItComes;
+    AudioIn { frame, reorder_wait: ms(60), redundancy: true, rate, channels: 1, decode: true }
 }
 
 /// `frames` samples of a tone that is loud and does not clip.

@@ -31,10 +31,19 @@ fn every_setting_that_decides_something_comes_back() {
         Settings { out_packet_ms: 30, ..settings.clone() },
         Settings { out_idle: 3, ..settings.clone() },
         Settings { in_rate: 1, ..settings.clone() },
+        Settings { in_frame_ms: 30, ..settings.clone() },
         Settings { in_reorder_wait: 500_000_001, ..settings.clone() },
         Settings { mtu: 1, ..settings.clone() },
     ] {
         assert!(impossible.config().is_none(), "{impossible:?}");
+    }
+}
+
+#[test]
+fn every_length_of_frames_comes_back() {
+    for time in [FrameTime::Ms10, FrameTime::Ms20, FrameTime::AsItComes] {
+        let settings = Settings::of(&Config::new().audio_in_frames(time));
+        assert_eq!(settings.config().expect("it was one").audio_in.frame, time);
     }
 }
 

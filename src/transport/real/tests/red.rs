@@ -96,7 +96,7 @@ fn the_answer_puts_the_copies_first_and_what_goes_out_has_none() {
     let opus: u8 = opus.parse().unwrap();
     let formats = pair.sent.iter().filter(|sent| sent.payload[0] & 0xc0 == 0x80);
     let formats: Vec<u8> = formats.map(|sent| sent.payload[1] & 0x7f).collect();
-    let sound = formats.iter().filter(|&&format| format < 64 || format >= 96);
+    let sound = formats.iter().filter(|format| !(64..96).contains(*format));
     assert!(sound.clone().count() >= 10 && sound.clone().all(|&format| format == opus));
     assert_eq!(pair.browser.media().len(), 10);
 }
