@@ -57,7 +57,7 @@ pub(super) struct Pcm {
     samples: VecDeque<i16>,
     /// Samples per channel that are queued.
     len: u64,
-    /// The longest pause that was queued since the queue was empty. Its time passed in one step,
+    /// The longest pause that was queued since there was nothing to read. Its time passed in one step,
     /// before anybody could have read it, so it does not count for the limit.
     pause: u64,
     /// Samples per channel before the first queued one.
@@ -117,7 +117,7 @@ impl Pcm {
             self.skip(taken);
             (out, left) = (rest, left - taken);
         }
-        if self.len == 0 {
+        if !self.is_readable() {
             self.pause = 0;
         }
         Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, parts))

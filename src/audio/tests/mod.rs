@@ -2,10 +2,13 @@
 
 mod clear;
 mod idle;
+#[cfg(feature = "opus")]
+mod losses;
 mod null;
 #[cfg(feature = "opus")]
 mod opus;
 mod receive;
+mod receive_always;
 mod repair;
 #[cfg(feature = "opus")]
 mod repair_opus;

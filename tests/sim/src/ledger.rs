@@ -24,8 +24,8 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use smallrtc::{
-    AudioCleared, AudioFrame, AudioId, AudioInfo, AudioOrigin, Delivery, EncodedFrame, Event,
-    MediaKind, Message, Offer, SendError, Stats, Track, TrackId,
+    AudioCleared, AudioFrame, AudioId, AudioInfo, Delivery, EncodedFrame, Event, MediaKind,
+    Message, Offer, SendError, Stats, Track, TrackId,
 };
 
 // The limits of ARCHITECTURE.md, said again: a limit that is moved by mistake has to show.
@@ -413,18 +413,16 @@ impl Ledger {
     }
 
     pub(crate) fn block_read(&mut self, info: &AudioInfo) {
-        self.audio_read(info.samples, info.rate, info.origin == AudioOrigin::Silence);
+        self.audio_read(info.samples, info.parts.silence, info.rate);
     }
 
-    fn audio_read(&mut self, samples: usize, rate: u32, is_silence: bool) {
-        let time = Duration::from_secs(samples as u64) / rate;
+    /// So many samples, some of them silence.
+    fn audio_read(&mut self, samples: usize, silence: usize, rate: u32) {
+        let time = |samples: usize| Duration::from_secs(samples as u64) / rate;
         let AtOnce { pcm, pause, .. } = &mut self.at_once;
-        *pcm += time;
-        if is_silence {
-            *pause += time;
-        } else {
-            self.heard += samples as u64;
-        }
+        *pcm += time(samples);
+        *pause += time(silence);
+        self.heard += (samples - silence) as u64;
         // How long the longest pause was does not show when it was read in parts, and is at most
         // all silence together.
         assert!(*pcm <= PCM_MAX + *pause, "{pcm:?} of sound waited, {pause:?} of it silence");

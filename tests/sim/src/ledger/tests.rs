@@ -246,12 +246,12 @@ fn events_that_wait_twice_or_follow_the_end_are_found() {
 #[test]
 fn too_much_sound_or_too_many_frames_in_are_found() {
     let mut books = Ledger::default();
-    books.audio_read(16_000, 16_000, false);
-    books.audio_read(160_000, 16_000, true);
-    objects("of sound waited", |books| books.audio_read(16_001, 16_000, false));
+    books.audio_read(16_000, 0, 16_000);
+    books.audio_read(160_000, 160_000, 16_000);
+    objects("of sound waited", |books| books.audio_read(16_001, 0, 16_000));
     objects("of sound waited", |books| {
-        books.audio_read(160_000, 16_000, true);
-        books.audio_read(16_001, 16_000, false);
+        books.audio_read(160_000, 160_000, 16_000);
+        books.audio_read(16_001, 0, 16_000);
     });
     let frames = |books: &mut Ledger, count: u64, len: usize, apart: u64| {
         let data = bytes::Bytes::from(vec![0; len]);
