@@ -60,7 +60,7 @@ mod entropy;
 mod error;
 mod event;
 pub mod figures;
-mod media;
+pub mod media;
 mod message;
 mod offer;
 pub mod record;
@@ -83,7 +83,7 @@ pub use event::{
     AudioCleared, AudioId, AudioInfo, AudioOrigin, AudioParts, ClearedPiece, CloseReason,
     ConnectionState, Delivery, Event, MediaKind, Source, Track, TrackId,
 };
-pub use media::{AudioFrame, Codec, EncodedFrame};
+pub use media::frame::{AudioFrame, Codec, EncodedFrame};
 pub use message::Message;
 pub use offer::{Answer, Offer};
 pub use session::Session;
