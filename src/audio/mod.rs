@@ -16,6 +16,7 @@ pub(crate) mod send;
 
 pub(crate) use codec::AudioCodec;
 pub(crate) use receive::AudioReceiver;
+pub(crate) use resample::{RATES, Resampler};
 pub(crate) use send::{AudioPacket, AudioSender};
 
 #[cfg(test)]

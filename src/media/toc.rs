@@ -29,11 +29,6 @@ pub(super) fn packet_samples(packet: &[u8]) -> Option<u32> {
     (1..=PACKET_SAMPLES_MAX).contains(&samples).then_some(samples)
 }
 
-/// Whether a packet holds two channels.
-pub(super) fn is_stereo(toc: u8) -> bool {
-    toc & 4 != 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +54,5 @@ mod tests {
         assert_eq!(packet_samples(&[31 << 3 | 3, 0]), None, "no frame");
         assert_eq!(packet_samples(&[31 << 3 | 3]), None);
         assert_eq!(packet_samples(&[]), None);
-        assert!(is_stereo(31 << 3 | 4) && !is_stereo(31 << 3));
     }
 }

@@ -8,11 +8,8 @@ const CAPTURE: &[u8; 4] = b"OggS";
 /// A page's header without its table of segments.
 const HEADER: usize = 27;
 
-/// The longest page: 255 segments of 255 bytes.
-pub(super) const PAGE_BYTES_MAX: usize = HEADER + 255 + 255 * 255;
-
-/// What waits to be parsed. Two pages and a little: one that is not whole, and as much again, so
-/// that a file can be read in pieces of a useful size.
+/// What waits to be parsed. 128 KiB: the longest page has 65307 bytes (255 segments of 255), and as
+/// much again lets a file be read in pieces of a useful size.
 pub(super) const BUFFER_MAX: usize = 128 * 1024;
 
 /// How many bytes of false pages are checked for each byte that came, and how many besides. A page
@@ -276,7 +273,7 @@ mod tests {
             rest = &rest[pages.push(rest)..];
             assert!(pages.next().is_none());
         }
-        let bound = CHECKED_FREE + CHECKED_RATIO * file.len() as u64 + PAGE_BYTES_MAX as u64;
+        let bound = CHECKED_FREE + CHECKED_RATIO * file.len() as u64 + 65_307;
         let searched = file.len() as u64 / 27;
         assert!(pages.damaged_pages < searched, "{}", pages.damaged_pages);
         assert!(pages.checked <= bound + file.len() as u64, "{} > {bound}", pages.checked);

@@ -1,0 +1,330 @@
+//! One direction's sound on the recorder's line of time, from what is not written yet on.
+
+use std::collections::VecDeque;
+use std::iter::repeat_n;
+use std::time::Duration;
+
+use crate::audio::{RATES, Resampler};
+use crate::{AudioFrame, AudioId};
+
+/// How much may wait to be written, in seconds. 61: what a session queues, and what is held behind.
+const AHEAD_MAX: u64 = 61;
+
+/// How far apart the peer's clock and ours may be before it is corrected, in milliseconds. 10: half
+/// of what a call may be late after hours.
+const DRIFT_MS: u64 = 10;
+
+/// And how far before it is corrected in the middle of speech.
+const DRIFT_LOUD_MS: u64 = 200;
+
+/// Over how long the least delay is looked for, in seconds. 10: some packet in it was not delayed.
+const WINDOW: u64 = 10;
+
+/// Sound below this is quiet: -50 dB.
+const QUIET: u16 = 100;
+
+/// How far heard sound may lie ahead of the present, or behind what was heard, in milliseconds,
+/// before its clock is taken to have been set anew.
+const JUMP_MS: u64 = 2_000;
+
+/// Media times beyond this many samples are taken for it: 50 years.
+const SAMPLE_MAX: u128 = 1 << 46;
+
+/// How late a piece may finish without a stall, in milliseconds: a packet, and a driver under load.
+const SLACK_MS: u64 = 60;
+
+/// A piece that the session has and that is not finished.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    pub(super) id: AudioId,
+    /// Where it stands on the line of time.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// How many samples per channel it has, at its own rate.
+    pub(super) samples: u64,
+}
+
+impl Queued {
+    /// Where the piece's sample of this number stands.
+    pub(super) fn at(&self, sample: u64) -> u64 {
+        let part = u128::from(self.end - self.start) * u128::from(sample.min(self.samples));
+        self.start + (part / u128::from(self.samples.max(1))) as u64
+    }
+}
+
+/// How heard media time lies on the line of time.
+#[derive(Debug)]
+struct Anchor {
+    rate: u32,
+    /// Samples of media time that stand at `position`, which corrections may move before zero.
+    sample: u64,
+    position: i64,
+    /// The sample of media time that is expected next.
+    next: u64,
+    /// The least delay in this window, and the one of the first window.
+    least: i64,
+    usual: Option<i64>,
+    window_ends: u64,
+    /// Samples to be put in, or taken out when it is negative.
+    correction: i64,
+}
+
+impl Anchor {
+    /// Where a sample of media time stands at `rate` samples per second.
+    fn at(&self, sample: u64, rate: u32) -> u64 {
+        let since = u128::from(sample.saturating_sub(self.sample));
+        let scaled = since * u128::from(rate) / u128::from(self.rate);
+        let position = self.position.saturating_add(i64::try_from(scaled).unwrap_or(i64::MAX));
+        u64::try_from(position).unwrap_or_default()
+    }
+
+    /// Whether a block cannot be of the same clock.
+    fn is_jump(&self, rate: u32, sample: u64, line_rate: u32, now: u64) -> bool {
+        let jump = |rate: u32| JUMP_MS * u64::from(rate) / 1_000;
+        rate != self.rate
+            || self.next > sample + jump(rate)
+            || self.at(sample, line_rate) > now + jump(line_rate)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    rate: u32,
+    base: u64,
+    samples: VecDeque<i16>,
+    anchor: Option<Anchor>,
+    /// With the rate that it converts.
+    resampler: Option<(u32, Resampler)>,
+    /// Scratch: one channel, at its own rate and at ours.
+    mono: Vec<i16>,
+    converted: Vec<i16>,
+    pub(super) late: u64,
+    pub(super) filled: u64,
+    pub(super) dropped: u64,
+    /// How often the peer's clock was set anew.
+    pub(super) restarts: u64,
+    corrected: u64,
+}
+
+impl Lane {
+    pub(super) fn new(rate: u32) -> Lane {
+        Lane {
+            rate,
+            base: 0,
+            samples: VecDeque::new(),
+            anchor: None,
+            resampler: None,
+            mono: Vec::new(),
+            converted: Vec::new(),
+            late: 0,
+            filled: 0,
+            dropped: 0,
+            restarts: 0,
+            corrected: 0,
+        }
+    }
+
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.samples.len() as u64
+    }
+
+    pub(super) fn corrected(&self) -> u64 {
+        self.corrected
+    }
+
+    fn ms(&self, ms: u64) -> u64 {
+        u64::from(self.rate) * ms / 1_000
+    }
+
+    pub(super) fn slack(&self) -> u64 {
+        self.ms(SLACK_MS)
+    }
+
+    /// The next samples to be written; zeros where there are none.
+    pub(super) fn take(&mut self, len: usize) -> impl Iterator<Item = i16> {
+        self.base += len as u64;
+        let held = len.min(self.samples.len());
+        self.samples.drain(..held).chain(repeat_n(0, len - held))
+    }
+
+    /// Goes on at `position`; what stands before is dropped.
+    pub(super) fn jump(&mut self, position: u64) {
+        let before = (position - self.base).min(self.samples.len() as u64);
+        self.samples.drain(..before as usize);
+        self.base = position;
+        self.anchor = None;
+    }
+
+    /// Makes one channel of a frame, from its sample `from` on. False when its form is not known.
+    fn fold(&mut self, frame: AudioFrame<'_>, from: u64) -> bool {
+        self.mono.clear();
+        let is_known = RATES.contains(&frame.rate) && (1..=2).contains(&frame.channels);
+        if !is_known {
+            return false;
+        }
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        if frame.channels == 1 {
+            self.mono.extend(frame.samples.iter().skip(from));
+        } else {
+            let pairs = frame.samples.chunks_exact(2).skip(from);
+            let middle = |pair: &[i16]| i32::midpoint(pair[0].into(), pair[1].into()) as i16;
+            self.mono.extend(pairs.map(middle));
+        }
+        true
+    }
+
+    /// Converts the one channel to the file's rate.
+    fn convert(&mut self, rate: u32, is_new: bool) {
+        let stale = self.resampler.as_ref().is_none_or(|(from, _)| *from != rate);
+        if stale {
+            self.resampler = Some((rate, Resampler::new(rate, self.rate, 1)));
+        }
+        let Some((_, resampler)) = &mut self.resampler else { return };
+        if is_new && !stale {
+            resampler.reset();
+        }
+        self.converted.clear();
+        resampler.process(&self.mono, &mut self.converted);
+    }
+
+    /// Puts what was converted at a position not before the end; gives where it ends.
+    fn put(&mut self, position: u64) {
+        let room = AHEAD_MAX * u64::from(self.rate);
+        let skipped = self.base.saturating_sub(position).min(self.converted.len() as u64);
+        self.late += skipped;
+        let position = position.max(self.end());
+        let gap = position - self.end();
+        let len = self.converted.len() as u64 - skipped;
+        if position - self.base + len > room {
+            self.dropped += len;
+            return;
+        }
+        self.samples.extend(repeat_n(0, gap as usize));
+        self.samples.extend(&self.converted[skipped as usize..]);
+    }
+
+    /// Places heard sound by its media time; `now` is the position of the present.
+    pub(super) fn hear(&mut self, frame: AudioFrame<'_>, time: Duration, now: u64) {
+        let per_channel = (frame.samples.len() / usize::from(frame.channels.max(1))) as u64;
+        // Media times are rounded down to a nanosecond; samples are tens of thousands of them.
+        let sample = (time.as_nanos() * u128::from(frame.rate) + 500_000_000) / 1_000_000_000;
+        let sample = sample.min(SAMPLE_MAX) as u64;
+        let is_jump = |anchor: &Anchor| anchor.is_jump(frame.rate, sample, self.rate, now);
+        let begins = self.anchor.as_ref().is_none_or(is_jump);
+        if begins && !self.begin(frame, sample, per_channel, now) {
+            return;
+        }
+        let Some(anchor) = &self.anchor else { return };
+        let seen = anchor.next.saturating_sub(sample).min(per_channel);
+        let gap = sample.saturating_sub(anchor.next);
+        self.late += seen;
+        if seen == per_channel || !self.fold(frame, seen) {
+            return;
+        }
+        let is_quiet = self.mono.iter().all(|sample| sample.unsigned_abs() < QUIET);
+        self.convert(frame.rate, begins || gap > 0);
+        self.correct(is_quiet);
+        let Some(anchor) = &mut self.anchor else { return };
+        let start = anchor.at(anchor.next + gap, self.rate);
+        self.filled += start - anchor.at(anchor.next, self.rate);
+        anchor.next = sample + per_channel;
+        let end = anchor.at(anchor.next, self.rate);
+        self.put(start);
+        self.watch(end, now);
+    }
+
+    /// The first block: it ends now. False when its form is not known.
+    fn begin(&mut self, frame: AudioFrame<'_>, sample: u64, len: u64, now: u64) -> bool {
+        if !self.fold(frame, 0) {
+            return false;
+        }
+        let len = len * u64::from(self.rate) / u64::from(frame.rate);
+        let position = now.saturating_sub(len).max(self.end());
+        self.restarts += u64::from(self.anchor.is_some());
+        self.anchor = Some(Anchor {
+            rate: frame.rate,
+            sample,
+            position: position as i64,
+            next: sample,
+            least: i64::MAX,
+            usual: None,
+            window_ends: now + WINDOW * u64::from(self.rate),
+            correction: 0,
+        });
+        true
+    }
+
+    /// Looks at the delay of what was heard, whose end stands at `end`.
+    fn watch(&mut self, end: u64, now: u64) {
+        let (drift, window) = (self.ms(DRIFT_MS) as i64, WINDOW * u64::from(self.rate));
+        let Some(anchor) = &mut self.anchor else { return };
+        anchor.least = anchor.least.min(now as i64 - end as i64);
+        if now < anchor.window_ends {
+            return;
+        }
+        let usual = *anchor.usual.get_or_insert(anchor.least);
+        let off = anchor.least - usual;
+        if off.abs() > drift {
+            anchor.correction = off;
+        }
+        (anchor.least, anchor.window_ends) = (i64::MAX, now + window);
+    }
+
+    /// Puts silence in, or takes some out, where a correction is due and nobody hears it.
+    fn correct(&mut self, is_quiet: bool) {
+        let loud = self.ms(DRIFT_LOUD_MS);
+        let Some(anchor) = &mut self.anchor else { return };
+        let size = anchor.correction.unsigned_abs();
+        if size == 0 || !(is_quiet || size > loud) {
+            return;
+        }
+        if anchor.correction > 0 {
+            anchor.position += size as i64;
+            self.corrected += size;
+            anchor.correction = 0;
+        } else {
+            let taken = size.min(self.converted.len() as u64);
+            anchor.position -= taken as i64;
+            self.converted.drain(..taken as usize);
+            self.corrected += taken;
+            anchor.correction += taken as i64;
+        }
+    }
+
+    /// Places sound that is queued to be said; `None` when its form is not known.
+    pub(super) fn queue(&mut self, id: AudioId, frame: AudioFrame<'_>, now: u64) -> Option<Queued> {
+        if !self.fold(frame, 0) {
+            return None;
+        }
+        let start = self.end().max(now);
+        self.convert(frame.rate, start > self.end());
+        let samples = self.mono.len() as u64;
+        let end = start + self.converted.len() as u64;
+        self.put(start);
+        Some(Queued { id, start, end, samples })
+    }
+
+    /// Forgets what stands at `position` and after it.
+    pub(super) fn cut(&mut self, position: u64) {
+        let kept = position.saturating_sub(self.base);
+        self.samples.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.reset();
+        }
+    }
+
+    /// What stands at `position` and after it comes later, if it is so much that there was a stall.
+    pub(super) fn delay(&mut self, position: u64, late: u64) {
+        let room = (AHEAD_MAX * u64::from(self.rate)).saturating_sub(self.samples.len() as u64);
+        if late <= self.slack() || self.end() <= position || late > room {
+            return;
+        }
+        let at = position.saturating_sub(self.base) as usize;
+        let rest: Vec<i16> = self.samples.drain(at..).collect();
+        self.samples.extend(repeat_n(0, late as usize).chain(rest));
+    }
+}
