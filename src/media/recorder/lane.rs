@@ -195,7 +195,9 @@ impl Lane {
     fn put(&mut self, position: u64) {
         let room = AHEAD_MAX * u64::from(self.rate);
         let skipped = self.base.saturating_sub(position).min(self.converted.len() as u64);
-        self.late += skipped;
+        // A receiver gives the silence of a pause when the pause is over. It was written already.
+        let is_silent = self.converted[..skipped as usize].iter().all(|&sample| sample == 0);
+        self.late += if is_silent { 0 } else { skipped };
         let position = position.max(self.end());
         let gap = position - self.end();
         let len = self.converted.len() as u64 - skipped;

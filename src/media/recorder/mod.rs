@@ -75,7 +75,8 @@ pub enum RecordLayout {
 pub struct RecorderCounters {
     /// Samples that were written.
     pub written: u64,
-    /// Heard samples that came before, or after their time was written.
+    /// Heard samples that came before, or after their time was written as silence. Silence that
+    /// comes late is none.
     pub late: u64,
     /// Samples of silence where no heard sound came.
     pub filled: u64,

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use smallrtc::media::{
-    AudioFile, AudioSource, OggOpusWriter, OpusHead, OpusPass, OpusTags, Player, RecordLayout,
-    Recorder, WavReader, WavWriter,
+    AudioFile, OggOpusWriter, OpusHead, OpusPass, OpusTags, Player, RecordLayout, Recorder,
+    WavReader, WavWriter,
 };
 use smallrtc::{AudioFrame, Event, Session, TrackId};
 use smallrtc_sim::{BrowserEvent, Kind, Pair, Setup, null_words};
@@ -125,10 +125,10 @@ fn a_seek_is_heard_at_once() {
         let (mut pair, bot) = playing(kind, 300);
         pair.drive_for(ms(500));
         let now = pair.now();
-        let _forgotten = pair.session.clear_audio(now);
+        let cleared = pair.session.clear_audio(now);
         {
             let mut bot = bot.borrow_mut();
-            bot.player.handle_cleared(&_forgotten);
+            bot.player.handle_cleared(&cleared);
             bot.player.seek(ms(2_500));
             bot.feed(&mut pair.session, now);
         }
@@ -195,10 +195,8 @@ fn runs(samples: &[i16]) -> Vec<(i16, usize)> {
 #[test]
 fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
     for kind in Kind::ALL {
-        let (mut pair, _bot) = {
-            let setup = Setup::new(kind, 1).config(|config| config.audio_in(RATE, 1).unwrap());
-            (Pair::new(setup), ())
-        };
+        let setup = Setup::new(kind, 1).config(|config| config.audio_in(RATE, 1).unwrap());
+        let mut pair = Pair::new(setup);
         pair.connect();
         let start = pair.now();
         let recorder = Recorder::wav(RATE, RecordLayout::Sides, start).unwrap();

@@ -100,6 +100,43 @@ fn late_and_repeated_sound_is_dropped_and_the_rest_goes_on() {
 }
 
 #[test]
+fn silence_of_a_pause_that_comes_when_it_is_over_is_not_late() {
+    let mut call = Call::new(RecordLayout::Heard);
+    for n in 0..150u64 {
+        call.tick();
+        match n {
+            0..50 => call.hear(1, ms(20 * n)),
+            100 => (50..=100).for_each(|n| call.hear(i16::from(n == 100), ms(20 * n))),
+            101.. => call.hear(1, ms(20 * n)),
+            _ => {}
+        }
+    }
+    let (samples, counters) = call.finish();
+    assert_eq!(runs(&samples), [(1, 1_000), (0, 1_000), (1, 1_000)]);
+    assert_eq!((counters.late, counters.restarts), (0, 0));
+}
+
+#[test]
+fn sound_that_comes_when_its_time_was_written_is_late() {
+    let mut call = Call::new(RecordLayout::Heard);
+    for n in 0..150u64 {
+        call.tick();
+        match n {
+            0..50 => call.hear(1, ms(20 * n)),
+            // 50 blocks come at once, a second late and with the driver awake.
+            99 => (50..100).for_each(|n| call.hear(2, ms(20 * n))),
+            100.. => call.hear(3, ms(20 * n)),
+            _ => {}
+        }
+    }
+    let (samples, counters) = call.finish();
+    let late = counters.late / 16;
+    assert!((400..=600).contains(&late), "{late} ms");
+    let expected = [(1, 1_000), (0, late as usize), (2, 1_000 - late as usize), (3, 1_000)];
+    assert_eq!(runs(&samples), expected);
+}
+
+#[test]
 fn a_clock_that_is_set_anew_does_not_end_the_recording() {
     let mut call = Call::new(RecordLayout::Heard);
     let jumps = [0, 100_000, 0, 1_000_000_000_000];
