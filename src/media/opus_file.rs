@@ -148,7 +148,8 @@ impl Opus {
         match &mut self.decoder {
             Some((decoder, _)) => decoder.reset(),
             None => {
-                let config = AudioIn { rate: 48_000, channels: head.channels, decode: true };
+                let default = Config::new().audio_in;
+                let config = AudioIn { rate: 48_000, channels: head.channels, ..default };
                 self.decoder = Some((self.codec.decoder(config), head.channels));
             }
         }
