@@ -21,8 +21,8 @@ const COMPLETED: usize = 1_000;
 /// In one round.
 const CALLS: usize = 100;
 
-/// Ten are enough where there is time for every call. On a machine that is busy some come to nothing:
-/// they must leave nothing either, and others are made in their place.
+/// Ten are enough where there is time for every call. On a machine that is busy some come to
+/// nothing: they must leave nothing either, and others are made in their place.
 const ROUNDS_MAX: usize = 15;
 
 /// Rounds until caches, pools and threads have their size.
