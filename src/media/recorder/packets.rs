@@ -5,9 +5,9 @@
 //! without its count (RFC 6716 section 3.2.1); what a whole frame is too long for is filled with
 //! frames of 2.5 ms to 10 ms.
 //!
-//! Nothing is dropped at the start (a pre-skip of zero, which `opusinfo` finds implausibly low): the
-//! first packet of a call is seldom the first that its coder made, and the file is to be as long as
-//! its packets.
+//! Nothing is dropped at the start (a pre-skip of zero, which `opusinfo` finds implausibly low):
+//! the first packet of a call is seldom the first that its coder made, and the file is to be as
+//! long as its packets.
 //!
 //! | what comes | becomes |
 //! | --- | --- |
@@ -15,6 +15,7 @@
 //! | one after a gap | the gap filled, then written |
 //! | one after a gap of more than 60 s | a new chained stream |
 //! | one whose time was written already | dropped, counted |
+//! | one more than 10 s before that | the track began anew: a new chained stream |
 //! | what is no Opus packet | dropped, counted; its time is a gap |
 //! | a time a little off the grid | 2.5 ms at most, made good by the next gap |
 
@@ -26,6 +27,10 @@ use crate::{Codec, EncodedFrame};
 /// The longest gap that is filled, at 48 kHz. 60 s: 3000 packets of one byte; longer, and the peer
 /// was gone.
 const FILL_MAX: u64 = 60 * 48_000;
+
+/// How far a packet may lie before what was written, at 48 kHz, and still be late. 10 s: no network
+/// holds one for longer, so the track's time was set anew.
+const LATE_MAX: i64 = 10 * 48_000;
 
 /// The shortest frame, 2.5 ms: what a gap is filled to.
 const STEP: u64 = 120;
@@ -51,7 +56,7 @@ pub struct PacketCounters {
     pub malformed: u64,
     /// Packets that had no room, because nobody polled the writes.
     pub unpolled: u64,
-    /// Streams that were begun because a gap was too long.
+    /// Streams that were begun because a gap was too long or the track's time was set anew.
     pub chained: u64,
 }
 
@@ -103,7 +108,8 @@ impl PacketRecorder {
         let base = *self.base.get_or_insert(time.saturating_sub(lead));
         let position = time.saturating_sub(base);
         let written = i64::try_from(self.writer.samples()).unwrap_or(i64::MAX);
-        if position + (STEP as i64) <= written {
+        let is_anew = position.saturating_add(LATE_MAX) < written;
+        if !is_anew && position.saturating_add(STEP as i64) <= written {
             self.counters.late += 1;
             return;
         }
@@ -111,7 +117,7 @@ impl PacketRecorder {
         if self.counters.written == 0 {
             self.toc = frame.data[0];
         }
-        if gap > FILL_MAX {
+        if is_anew || gap > FILL_MAX {
             self.chain(time);
         } else if !self.fill(gap) {
             return;

@@ -220,7 +220,10 @@ fn no_more_is_asked_for_than_a_quarter_of_a_second_needs() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(24)
+    })]
 
     #[test]
     fn any_cut_of_a_file_gives_the_same_samples(

@@ -191,8 +191,9 @@ impl WavReader {
         (wanted && !matches!(self.stage, Stage::Failed(_))).then_some(FileRead { offset, len })
     }
 
-    /// Says that what is pushed next lies at `offset`, which [`WavReader::wants`] gave.
-    pub(in crate::media) fn jump(&mut self, offset: u64) {
+    /// Says that what is pushed next lies at `offset`, which [`WavReader::wants`] gave. Who pushes
+    /// a file from its start to its end need not say it.
+    pub fn jump(&mut self, offset: u64) {
         let at = self.offset + self.unread().len() as u64;
         if let Stage::Skip(left) = &mut self.stage {
             *left = left.saturating_sub(offset.saturating_sub(at));

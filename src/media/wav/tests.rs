@@ -227,7 +227,10 @@ fn no_more_is_held_than_the_buffer_has_room_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(64)
+    })]
 
     #[test]
     fn samples_come_back_to_the_bit_whatever_the_cut(

@@ -104,6 +104,21 @@ fn a_minute_is_filled_and_more_begins_a_new_stream() {
 }
 
 #[test]
+fn a_track_whose_time_is_set_anew_begins_a_new_stream() {
+    let start = origin();
+    for (back, chained) in [(10_000, 0), (10_020, 1)] {
+        let mut recorder = PacketRecorder::new(1, start);
+        let times = (0..600).map(|n| 20 * n).chain([12_000 - back, 12_020 - back]);
+        for time in times {
+            recorder.write(&frame(TOC, 1, ms(time)), start + ms(20));
+        }
+        let (streams, counters) = finished(recorder);
+        assert_eq!((counters.chained, counters.late), (chained, 2 - 2 * chained));
+        assert_eq!(streams.len() as u64, 1 + chained);
+    }
+}
+
+#[test]
 fn a_page_waits_for_half_a_second_at_most() {
     let start = origin();
     let mut recorder = PacketRecorder::new(1, start);
@@ -143,7 +158,10 @@ fn a_disk_that_hangs_costs_packets_and_no_time() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(64)
+    })]
 
     #[test]
     fn the_file_is_as_long_as_the_media_whatever_is_lost(

@@ -430,7 +430,10 @@ fn an_ogg_file_that_is_cut_off_lacks_less_than_a_second_and_sleep_begins_a_new_s
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(48)
+    })]
 
     #[test]
     fn the_file_is_as_long_as_the_call_and_each_block_is_in_its_place(
