@@ -210,8 +210,16 @@ pub enum Event {
     /// An encoded frame can be pulled with `recv_encoded`. Comes once until the queue is read
     /// empty.
     EncodedReadable(TrackId),
+    /// The first sample of a piece of audio has been handed to the wire. Comes once for each piece
+    /// of which anything goes out, in the order of their ids, and before its `AudioFinished`; never
+    /// for a piece that was dropped whole.
+    AudioStarted {
+        /// The piece.
+        id: AudioId,
+    },
     /// The last sample of a piece of audio has been handed to the wire; or a re-offer takes sound
-    /// no more or the call ends, and the rest was dropped.
+    /// no more or the call ends, and the rest was dropped. Comes once for each piece, but for those
+    /// that [`clear_audio`](crate::Session::clear_audio) told of: what that returns is their end.
     AudioFinished {
         /// The piece.
         id: AudioId,
@@ -323,7 +331,9 @@ impl AudioInfo {
     }
 }
 
-/// What `clear_audio` did: for each piece that was not finished, what of it went out.
+/// What `clear_audio` did: for each piece that was not finished, what of it went out. The third
+/// word on a piece, beside [`Event::AudioStarted`] and in place of [`Event::AudioFinished`]; an
+/// `AudioStarted` that was not polled before still comes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AudioCleared {

@@ -15,6 +15,7 @@ mod resample;
 pub(crate) mod send;
 
 pub(crate) use codec::AudioCodec;
+pub(crate) use queue::Told;
 pub(crate) use receive::AudioReceiver;
 pub(crate) use resample::{RATES, Resampler};
 pub(crate) use send::{AudioPacket, AudioSender};

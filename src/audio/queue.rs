@@ -8,6 +8,15 @@
 //!
 //! Counts are exact in each piece's own samples: a sample has gone out when the output that lies at
 //! its own time (the filter's delay included) has been cut.
+//!
+//! | a piece | how it comes there | what is told | what it leads to |
+//! | --- | --- | --- | --- |
+//! | waits | it was taken | | begun, or cleared with none sent |
+//! | begun | its first sample was cut | [`Told::Began`] | ended, or cleared with some sent |
+//! | ended | its last sample was cut | [`Told::Ended`] | |
+//! | cleared | [`Queue::clear`] | what that returns, and nothing more | |
+//!
+//! So a piece is told of as begun if and only if any of it is told of as sent, and always before.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -48,12 +57,23 @@ struct Piece {
     fed: u64,
     /// The run's sample that the first one became, once one was fed.
     start: u64,
+    /// Its first sample was cut, and that is told.
+    begun: bool,
 }
 
 impl Piece {
     fn is_fed(&self) -> bool {
         self.fed == self.len
     }
+}
+
+/// What became of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its first sample was cut.
+    Began(AudioId),
+    /// Its last one was: so many in all.
+    Ended(AudioId, u64),
 }
 
 /// Pieces of one rate on their way through one resampler.
@@ -97,7 +117,9 @@ pub(super) struct Queue {
     /// The duration of `samples`.
     ticks: u64,
     next_id: u64,
-    finished: VecDeque<(AudioId, u64)>,
+    told: VecDeque<Told>,
+    /// How many of `told` are ends.
+    ended: usize,
     /// Scratch: what is fed.
     input: Vec<i16>,
 }
@@ -113,7 +135,8 @@ impl Queue {
             run: None,
             ticks: 0,
             next_id: 0,
-            finished: VecDeque::new(),
+            told: VecDeque::new(),
+            ended: 0,
             input: Vec::new(),
         }
     }
@@ -136,7 +159,15 @@ impl Queue {
         let id = AudioId(self.next_id);
         self.next_id += 1;
         self.ticks += ticks(frame.rate, len);
-        self.pieces.push_back(Piece { id, rate: frame.rate, channels, len, fed: 0, start: 0 });
+        self.pieces.push_back(Piece {
+            id,
+            rate: frame.rate,
+            channels,
+            len,
+            fed: 0,
+            start: 0,
+            begun: false,
+        });
         Ok(id)
     }
 
@@ -165,14 +196,20 @@ impl Queue {
     /// Drops everything. When a piece is in the middle of being spoken, its next `frames` samples
     /// per channel are appended to `fade` first, and count as sent.
     pub(super) fn clear(&mut self, frames: usize, fade: &mut Vec<i16>) -> AudioCleared {
-        let finished = self.finished.len();
+        let told = self.told.len();
         if self.is_speaking() {
             self.cut(frames, fade);
         }
         let mut cleared = AudioCleared::default();
-        // A piece that ends within the fade is told of here, and not as finished.
-        for (id, len) in self.finished.drain(finished..) {
-            cleared.pieces.push(ClearedPiece::new(id, len, 0));
+        // A piece that ends within the fade is told of here, and not as ended.
+        for told in self.told.split_off(told) {
+            match told {
+                Told::Began(_) => self.told.push_back(told),
+                Told::Ended(id, len) => {
+                    self.ended -= 1;
+                    cleared.pieces.push(ClearedPiece::new(id, len, 0));
+                }
+            }
         }
         let passed = self.run.as_ref().map_or(0, Run::passed);
         for piece in self.pieces.drain(..) {
@@ -189,9 +226,11 @@ impl Queue {
         cleared
     }
 
-    /// A piece that has wholly gone out, and its samples.
-    pub(super) fn poll_finished(&mut self) -> Option<(AudioId, u64)> {
-        self.finished.pop_front()
+    /// What became of pieces, in order.
+    pub(super) fn poll_told(&mut self) -> Option<Told> {
+        let told = self.told.pop_front()?;
+        self.ended -= usize::from(matches!(told, Told::Ended(..)));
+        Some(told)
     }
 
     /// Whether nothing is left, not even an echo in the filter.
@@ -208,7 +247,7 @@ impl Queue {
         let limit = QUEUE_MAX.as_secs() * TICKS_PER_SECOND;
         let wait = if self.ticks + ticks > limit {
             duration(self.ticks + ticks - limit)
-        } else if self.pieces.len() + self.finished.len() >= PIECES_MAX {
+        } else if self.pieces.len() + self.ended >= PIECES_MAX {
             let first = self.pieces.front().map_or(0, |p| self::ticks(p.rate, p.len - p.fed));
             duration(first)
         } else {
@@ -285,14 +324,21 @@ impl Queue {
         run.resampler.process_at_most(&self.input, frames, packet)
     }
 
-    /// Puts pieces aside that have wholly gone out.
+    /// Tells of pieces that have begun, and puts those aside that have wholly gone out.
     fn finish(&mut self) {
         let Some(run) = &self.run else { return };
-        while let Some(piece) = self.pieces.front() {
+        while let Some(piece) = self.pieces.front_mut() {
+            if piece.fed == 0 || run.passed() <= piece.start {
+                return;
+            }
+            if !std::mem::replace(&mut piece.begun, true) {
+                self.told.push_back(Told::Began(piece.id));
+            }
             if !piece.is_fed() || run.passed() < piece.start + piece.len {
                 return;
             }
-            self.finished.push_back((piece.id, piece.len));
+            self.told.push_back(Told::Ended(piece.id, piece.len));
+            self.ended += 1;
             self.pieces.pop_front();
             self.fed -= 1;
         }
@@ -378,7 +424,7 @@ mod tests {
                 packet.clear();
                 queue.cut(480, &mut packet);
             }
-            while queue.poll_finished().is_some() {}
+            while queue.poll_told().is_some() {}
             (kept, (queue.samples.capacity(), queue.pieces.capacity()))
         };
         let (grown, kept) = speak(&mut queue, 1_000);

@@ -28,7 +28,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audio::codec::AudioEncoder;
-use crate::audio::queue::Queue;
+use crate::audio::queue::{Queue, Told};
 use crate::config::{AudioIdle, AudioOut};
 use crate::{AudioCleared, AudioFrame, AudioId, SendError};
 
@@ -205,10 +205,10 @@ impl AudioSender {
         Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level })
     }
 
-    /// A piece whose last sample was handed out with the packet before, and its samples. To be
-    /// called until `None` after each [`AudioSender::handle_timeout`].
-    pub(crate) fn poll_finished(&mut self) -> Option<(AudioId, u64)> {
-        self.queue.poll_finished()
+    /// A piece whose first or last sample was handed out with the packet before. To be called until
+    /// `None` after each [`AudioSender::handle_timeout`], and before [`AudioSender::abandon`].
+    pub(crate) fn poll_told(&mut self) -> Option<Told> {
+        self.queue.poll_told()
     }
 
     pub(crate) fn counters(&self) -> SendCounters {

@@ -435,6 +435,7 @@ pub(crate) enum Told {
     AudioFinished { id: u64, samples: u64 },
     KeyframeRequested(u8),
     Closed(String),
+    AudioStarted { id: u64 },
 }
 
 /// What the endpoint decided for a session.
@@ -487,6 +488,7 @@ impl Told {
             }
             Event::AudioReadable(track) => Told::AudioReadable(track.0),
             Event::EncodedReadable(track) => Told::EncodedReadable(track.0),
+            Event::AudioStarted { id } => Told::AudioStarted { id: id.0 },
             Event::AudioFinished { id, samples } => {
                 Told::AudioFinished { id: id.0, samples: *samples }
             }

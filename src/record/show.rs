@@ -310,6 +310,7 @@ impl fmt::Display for Told {
             Told::TrackStatus { track, enabled: false } => write!(f, "track {track} switched off"),
             Told::AudioReadable(track) => write!(f, "audio readable, track {track}"),
             Told::EncodedReadable(track) => write!(f, "coded frame readable, track {track}"),
+            Told::AudioStarted { id } => write!(f, "piece {id} begins"),
             Told::AudioFinished { id, samples } => write!(f, "piece {id} out, {samples} samples"),
             Told::KeyframeRequested(track) => write!(f, "keyframe requested, track {track}"),
             Told::Closed(reason) => write!(f, "closed: {reason}"),

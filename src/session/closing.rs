@@ -42,7 +42,7 @@ impl Session {
         let awaits_channel =
             !self.outbox.is_empty() && self.timers.deadline(Timer::ChannelOpen).is_some();
         self.closing = Some(Closing { reason, awaits_channel });
-        self.pause_audio();
+        self.end_audio();
         self.timers.clear_all();
         // A client that restarted its call has closed the old one itself, and would take
         // `peerLeft` for the end of the new one (Pipecat's server says nothing).
@@ -105,7 +105,7 @@ impl Session {
         self.transport.close(now);
         while self.transport.poll_event().is_some() {}
         self.timers.clear_all();
-        self.pause_audio();
+        self.end_audio();
         self.give_up_messages();
         // What the sender counted stays.
         self.stats = self.stats();

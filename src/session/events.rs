@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | state, tracks, channel, readiness, keyframe wishes, `MessagesDrained`, `MessagesDropped` | one of each key | the newer value takes the place of the one that waits |
 //! | `Message` | counted by the inbox (`session/messages.rs`) | the session ends |
-//! | `AudioFinished` | a place is reserved when the piece is accepted | `send_audio` refuses |
+//! | `AudioStarted`, `AudioFinished` | places are reserved when the piece is accepted | `send_audio` refuses |
 //! | `Closed` | one | comes last, nothing after it |
 
 use std::collections::VecDeque;
@@ -37,7 +37,8 @@ fn key(event: &Event) -> Option<Key> {
         Event::AudioReadable(id) => Key::AudioReadable(*id),
         Event::EncodedReadable(id) => Key::EncodedReadable(*id),
         Event::KeyframeRequested(id) => Key::Keyframe(*id),
-        Event::Message(_) | Event::AudioFinished { .. } | Event::Closed { .. } => return None,
+        Event::Message(_) | Event::Closed { .. } => return None,
+        Event::AudioStarted { .. } | Event::AudioFinished { .. } => return None,
     })
 }
 

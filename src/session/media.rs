@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Session;
 use super::timer::Timer;
 use super::tracks::{Slot, clock_rate};
-use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender};
+use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender, Told};
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
@@ -15,14 +15,19 @@ use crate::{
     Offer, SendError, TrackId,
 };
 
-/// Pieces of audio whose `AudioFinished` is still to be polled. A place for the event is reserved
-/// when the piece is accepted, so none is ever lost; 60 s of 10 ms pieces are 6000.
+/// Pieces of audio whose `AudioFinished` is still to be polled; 60 s of 10 ms pieces are 6000.
 const AUDIO_PIECES_MAX: usize = 8192;
+
+/// The events that tell of a piece: `AudioStarted` and `AudioFinished`. A place for each is reserved
+/// when the piece is accepted, so none is ever lost, and free again when the event was polled or
+/// will never come.
+const AUDIO_EVENTS: usize = 2;
 
 impl Session {
     /// Queues sound to be sent on the call's first audio track, cut into packets and paced by the
     /// session's clock. Any block length, any of the usual rates, which may change from call to
-    /// call. `AudioFinished` tells when the piece has been handed to the wire.
+    /// call. `AudioStarted` tells when its first sample has been handed to the wire, `AudioFinished`
+    /// when its last one has.
     ///
     /// # Errors
     /// Nothing of refused sound is kept. `QueueFull` past 60 s, with the time until there is room,
@@ -50,21 +55,23 @@ impl Session {
             let track = self.tracks.microphone().map_or(TrackId(0), |track| track.id);
             return Err(SendError::NoTrack { track, expected: "an audio track that sends PCM" });
         };
-        let sent = if self.audio_pieces >= AUDIO_PIECES_MAX {
+        let places = self.audio_places + AUDIO_EVENTS;
+        let sent = if places > AUDIO_EVENTS * AUDIO_PIECES_MAX {
             Err(SendError::QueueFull { limit: AUDIO_PIECES_MAX, wait: None })
         } else {
             sender.send(frame, now)
         };
         self.stats.audio_refused += u64::from(matches!(sent, Err(SendError::QueueFull { .. })));
         let id = sent?;
-        self.audio_pieces += 1;
+        self.audio_places += AUDIO_EVENTS;
         self.follow_audio_timers();
         Ok(id)
     }
 
     /// Drops the sound that is queued (barge-in). No speech goes out in any packet after this
     /// call; the packet in the making is faded. Tells for each unfinished piece what of it went
-    /// out; for these no `AudioFinished` comes.
+    /// out; for these no `AudioFinished` comes. `AudioStarted` comes, or came, for those of which
+    /// anything went out.
     pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
         self.note(now, |_| Call::ClearAudio);
         let cleared = self.drop_audio(now);
@@ -76,7 +83,8 @@ impl Session {
         self.clamp(now);
         let Some(sender) = &mut self.sender else { return AudioCleared::default() };
         let cleared = sender.clear();
-        self.audio_pieces -= cleared.pieces.len();
+        let none = cleared.pieces.iter().filter(|piece| piece.sent == 0).count();
+        self.audio_places -= cleared.pieces.len() + none;
         self.follow_audio_timers();
         cleared
     }
@@ -276,7 +284,7 @@ impl Session {
                     sender.start(now);
                 }
             }
-            (_, false) => self.pause_audio(),
+            (_, false) => self.end_audio(),
             (None, true) => {}
         }
         let receives = microphone.is_some_and(|track| track.receives);
@@ -292,10 +300,22 @@ impl Session {
     /// The peer takes no sound any more, or the call ends. What is queued is dropped, and told of
     /// as far as it went out. The sender stays: ids and RTP time go on when a later offer takes
     /// sound again.
-    pub(super) fn pause_audio(&mut self) {
+    pub(super) fn end_audio(&mut self) {
+        self.tell_pieces();
         let Some(sender) = &mut self.sender else { return };
         for piece in sender.abandon().pieces {
+            self.audio_places -= usize::from(piece.sent == 0);
             self.events.push(Event::AudioFinished { id: piece.id, samples: piece.sent });
+        }
+    }
+
+    /// Tells which pieces have begun and ended.
+    fn tell_pieces(&mut self) {
+        while let Some(told) = self.sender.as_mut().and_then(AudioSender::poll_told) {
+            self.events.push(match told {
+                Told::Began(id) => Event::AudioStarted { id },
+                Told::Ended(id, samples) => Event::AudioFinished { id, samples },
+            });
         }
     }
 
@@ -365,9 +385,7 @@ impl Session {
                 }
             }
         }
-        while let Some((id, samples)) = self.sender.as_mut().and_then(AudioSender::poll_finished) {
-            self.events.push(Event::AudioFinished { id, samples });
-        }
+        self.tell_pieces();
         self.follow_audio_out();
     }
 

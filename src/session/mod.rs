@@ -100,7 +100,8 @@ pub struct Session {
     tracks: Tracks,
     sender: Option<AudioSender>,
     receiver: Option<AudioReceiver>,
-    audio_pieces: usize,
+    /// Events about pieces of sound that were taken: each has two.
+    audio_places: usize,
     stats: Stats,
 }
 
@@ -181,7 +182,7 @@ impl Session {
             tracks: Tracks::default(),
             sender: None,
             receiver: None,
-            audio_pieces: 0,
+            audio_places: 0,
             stats: Stats::default(),
             config,
         }
@@ -278,7 +279,7 @@ impl Session {
                 self.inbox.polled(message.len());
                 self.stats.messages_received += 1;
             }
-            Event::AudioFinished { .. } => self.audio_pieces -= 1,
+            Event::AudioStarted { .. } | Event::AudioFinished { .. } => self.audio_places -= 1,
             Event::Closed { .. } => self.closed_polled = true,
             _ => {}
         }

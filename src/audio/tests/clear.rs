@@ -25,6 +25,7 @@ fn clearing_tells_of_each_piece_to_the_sample() {
     assert_eq!(pieces(&cleared), [(1, 500, 0), (2, 40, 15_960), (3, 0, 7)]);
     rig.run(ms(1_000));
     assert_eq!(rig.finished, [(AudioId(0), 500)], "each piece is told of once");
+    assert_eq!(rig.started, [0, 1, 2].map(AudioId), "the third began within the fade");
     assert_eq!(rig.sender.clear(), AudioCleared::default());
 }
 
@@ -155,6 +156,12 @@ proptest! {
             }
         }
         rig.run(ms(20_000));
+        rig.serve();
+        let mut begun = rig.finished.clone();
+        begun.extend(told.iter().map(|piece| (piece.id, piece.sent)).filter(|(_, sent)| *sent > 0));
+        begun.sort_unstable();
+        let begun: Vec<_> = begun.into_iter().map(|(id, _)| id).collect();
+        prop_assert_eq!(&rig.started, &begun, "a piece begins once, and if any of it is sent");
         told.extend(rig.finished.iter().map(|&(id, sent)| ClearedPiece::new(id, sent, 0)));
         told.sort_by_key(|piece| piece.id);
         let whole = |piece: &ClearedPiece| (piece.id, piece.sent + piece.dropped);

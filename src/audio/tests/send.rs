@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ms, origin, out, sine};
-use crate::audio::{AudioCodec, AudioPacket, AudioSender};
+use crate::audio::{AudioCodec, AudioPacket, AudioSender, Told};
 use crate::config::AudioOut;
 use crate::{AudioFrame, AudioId, AudioIdle, SendError};
 
@@ -28,6 +28,7 @@ pub(super) struct Rig {
     pub(super) sender: AudioSender,
     pub(super) now: Instant,
     pub(super) packets: Vec<(Instant, Sent)>,
+    pub(super) started: Vec<AudioId>,
     pub(super) finished: Vec<(AudioId, u64)>,
 }
 
@@ -35,7 +36,8 @@ impl Rig {
     pub(super) fn new(config: AudioOut) -> Rig {
         let now = origin();
         let sender = AudioSender::new(config, AudioCodec::Null);
-        Rig { sender, now, packets: Vec::new(), finished: Vec::new() }
+        let (started, finished) = (Vec::new(), Vec::new());
+        Rig { sender, now, packets: Vec::new(), started, finished }
     }
 
     /// Serves every deadline up to `end`, on time.
@@ -56,8 +58,14 @@ impl Rig {
         while let Some(packet) = self.sender.handle_timeout(self.now) {
             self.packets.push((self.now, Sent::from(packet)));
         }
-        while let Some(finished) = self.sender.poll_finished() {
-            self.finished.push(finished);
+        while let Some(told) = self.sender.poll_told() {
+            match told {
+                Told::Began(id) => self.started.push(id),
+                Told::Ended(id, samples) => {
+                    assert!(self.started.contains(&id), "{id:?} ends and never began");
+                    self.finished.push((id, samples));
+                }
+            }
         }
     }
 
@@ -134,6 +142,34 @@ fn a_piece_has_not_finished_while_its_end_is_in_the_filter() {
     rig.run(ms(1));
     assert_eq!(rig.finished, [(id, 480)]);
     assert!(rig.packets[1].1.level.1, "the end of the piece is sound");
+}
+
+#[test]
+fn a_piece_begins_with_the_packet_that_has_its_first_sample_and_each_once() {
+    let mut rig = Rig::new(out(16_000));
+    rig.sender.start(rig.now);
+    for len in [320, 1, 319, 960] {
+        rig.send(&vec![9; len], 16_000).unwrap();
+    }
+    let began = [vec![0], vec![0, 1, 2], vec![0, 1, 2, 3], vec![0, 1, 2, 3]];
+    for ids in began {
+        rig.run(ms(0));
+        assert_eq!(rig.started, ids.into_iter().map(AudioId).collect::<Vec<_>>());
+        rig.now += ms(20);
+    }
+}
+
+#[test]
+fn a_piece_has_not_begun_while_its_first_sample_is_in_the_filter() {
+    let mut rig = Rig::new(out(48_000));
+    rig.sender.start(rig.now);
+    // The filter keeps 10 samples and more back, and the second piece has fewer than that left.
+    rig.send(&sine(440.0, 24_000, 475), 24_000).unwrap();
+    rig.send(&sine(440.0, 24_000, 480), 24_000).unwrap();
+    rig.run(ms(0));
+    assert_eq!(rig.started, [AudioId(0)]);
+    rig.run(ms(20));
+    assert_eq!((rig.started.len(), rig.finished.len()), (2, 1));
 }
 
 #[test]
@@ -554,9 +590,11 @@ fn pieces_whose_end_nobody_polled_take_their_places_too() {
     // A packet takes 320 of them.
     assert!(rig.sender.handle_timeout(rig.now).is_some());
     assert!(rig.send(&[1], 16_000).is_err());
-    for left in (0..320).rev() {
-        assert!(rig.sender.poll_finished().is_some());
-        assert!(rig.send(&[1], 16_000).is_ok(), "{left} more");
+    for id in (0..320).map(AudioId) {
+        assert_eq!(rig.sender.poll_told(), Some(Told::Began(id)));
+        assert!(rig.send(&[1], 16_000).is_err(), "its end takes the place, and not its beginning");
+        assert_eq!(rig.sender.poll_told(), Some(Told::Ended(id, 1)));
+        assert!(rig.send(&[1], 16_000).is_ok(), "{id:?} made room");
         assert!(rig.send(&[1], 16_000).is_err());
     }
 }

@@ -516,6 +516,7 @@ fn every_event_of_a_session_is_logged_as_what_it_is() {
         ),
         (Event::AudioReadable(track), Told::AudioReadable(1)),
         (Event::EncodedReadable(track), Told::EncodedReadable(1)),
+        (Event::AudioStarted { id: AudioId(7) }, Told::AudioStarted { id: 7 }),
         (
             Event::AudioFinished { id: AudioId(7), samples: 480 },
             Told::AudioFinished { id: 7, samples: 480 },

@@ -367,6 +367,7 @@ fn what_the_application_was_told_is_shown_in_words() {
         (Told::TrackStatus { track: 1, enabled: false }, "track 1 switched off"),
         (Told::AudioReadable(0), "audio readable, track 0"),
         (Told::EncodedReadable(1), "coded frame readable, track 1"),
+        (Told::AudioStarted { id: 2 }, "piece 2 begins"),
         (Told::AudioFinished { id: 2, samples: 480 }, "piece 2 out, 480 samples"),
         (Told::KeyframeRequested(1), "keyframe requested, track 1"),
         (Told::Closed("lost".to_owned()), "closed: lost"),

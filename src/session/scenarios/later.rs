@@ -88,3 +88,63 @@ fn a_wish_whose_offer_was_refused_can_be_said_again_and_one_that_waits_is_said_o
         assert_eq!(wishes.len(), if opens_first { 3 } else { 1 });
     }
 }
+
+/// The ids that are told as begun, and those that are told as finished with what went out.
+fn told_of_sound(events: &[Event]) -> (Vec<u64>, Vec<(u64, u64)>) {
+    let begun = events.iter().filter_map(|event| match event {
+        Event::AudioStarted { id } => Some(id.0),
+        _ => None,
+    });
+    let finished = events.iter().filter_map(|event| match event {
+        Event::AudioFinished { id, samples } => Some((id.0, *samples)),
+        _ => None,
+    });
+    (begun.collect(), finished.collect())
+}
+
+#[test]
+fn a_piece_begins_before_it_finishes_and_never_when_it_was_dropped_whole() {
+    let mut rig = Rig::connected();
+    for _ in 0..4 {
+        rig.session.send_audio(AudioFrame::mono(&[1000; 1600], 16_000), rig.now).unwrap();
+    }
+    let events = rig.pass(Duration::from_millis(150));
+    let finished = |event: &Event| matches!(event, Event::AudioFinished { .. });
+    let first = events.iter().position(finished).unwrap();
+    assert!(events[..first].contains(&Event::AudioStarted { id: crate::AudioId(0) }));
+    assert_eq!(told_of_sound(&events), (vec![0, 1], vec![(0, 1600)]));
+    let cleared = rig.session.clear_audio(rig.now);
+    let sent: Vec<_> = cleared.pieces.iter().map(|piece| (piece.id.0, piece.sent > 0)).collect();
+    assert_eq!(sent, [(1, true), (2, false), (3, false)]);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![]));
+
+    rig.session.send_audio(AudioFrame::mono(&[1000; 1600], 16_000), rig.now).unwrap();
+    rig.session.send_audio(AudioFrame::mono(&[1000; 1600], 16_000), rig.now).unwrap();
+    rig.pass(Duration::from_millis(30));
+    rig.session.close(rig.now);
+    let (begun, finished) = told_of_sound(&rig.events());
+    assert_eq!((begun.len(), finished.len()), (0, 2), "the last one never began");
+    assert_eq!(finished[1], (5, 0));
+}
+
+#[test]
+fn beginnings_that_nobody_polls_keep_their_places_through_clears() {
+    let mut rig = Rig::connected();
+    // A clear frees the place of the end alone of each piece that has begun.
+    let refused = loop {
+        let sent = rig.session.send_audio(AudioFrame::mono(&[1; 320], 16_000), rig.now);
+        if let Err(refused) = sent {
+            break refused;
+        }
+        rig.now += Duration::from_millis(20);
+        rig.check();
+        rig.session.handle_timeout(rig.now);
+        while rig.session.poll_transmit().is_some() {}
+        let _ = rig.session.clear_audio(rig.now);
+    };
+    assert_eq!(refused, SendError::QueueFull { limit: 8_192, wait: None });
+    let (begun, finished) = told_of_sound(&rig.events());
+    let waited = begun.len() + finished.len();
+    assert!((2 * 8_192 - 1..=2 * 8_192).contains(&waited), "{waited}");
+    rig.session.send_audio(AudioFrame::mono(&[1; 320], 16_000), rig.now).unwrap();
+}

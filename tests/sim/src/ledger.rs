@@ -3,6 +3,7 @@
 //! | what | rule | where it is seen |
 //! | --- | --- | --- |
 //! | sound out | ids rise by one; a piece is told of once, in order; accepted = sent + dropped + queued, to the sample; nothing is queued after `Closed` | `send_audio`, `clear_audio`, `AudioFinished` |
+//! | sound out | a piece begins once, in order and before it is told of, if and only if any of it is sent | `AudioStarted` |
 //! | sound out | at most 60 s wait, in at most 8192 pieces | `send_audio` |
 //! | messages out | at most 50 wait before a channel opened, ever 4096, and 1 MiB; `Sent` only when none waits | `send_message`, `Stats` |
 //! | messages out | the page hears them in order and once; on one channel none is left out but those that were told of | the model browser |
@@ -54,6 +55,7 @@ struct Piece {
     id: AudioId,
     len: u64,
     duration: Duration,
+    has_begun: bool,
     /// A re-offer or an ending may have cut it short.
     may_be_short: bool,
 }
@@ -125,6 +127,8 @@ struct AtOnce {
 #[derive(Debug, Default)]
 pub struct Ledger {
     pieces: VecDeque<Piece>,
+    /// Pieces that were cleared, went out in part, and were not told of as begun.
+    owed: VecDeque<AudioId>,
     next_id: u64,
     sound: Sound,
     heard: u64,
@@ -196,6 +200,7 @@ impl Ledger {
         // The oldest piece that waits is the first that may finish.
         self.next_id = self.pieces.pop_front().map_or(self.next_id, |piece| piece.id.0);
         self.pieces.clear();
+        self.owed.clear();
         (self.sound, self.out) = (Sound::default(), Said::default());
     }
 
@@ -235,7 +240,7 @@ impl Ledger {
         self.next_id += 1;
         let len = samples as u64;
         let duration = Duration::from_secs(len) / rate;
-        self.pieces.push_back(Piece { id, len, duration, may_be_short: false });
+        self.pieces.push_back(Piece { id, len, duration, has_begun: false, may_be_short: false });
         self.sound.accepted += len;
         let count = self.pieces.len();
         assert!(count <= AUDIO_PIECES_MAX, "{count} pieces of audio wait");
@@ -261,9 +266,29 @@ impl Ledger {
         for (piece, (id, sent, dropped)) in self.pieces.drain(kept..).zip(cleared) {
             assert_eq!(piece.id, *id, "pieces are cleared in order");
             assert_eq!(sent + dropped, piece.len, "{id:?}: sent and dropped are all of it");
+            assert!(*sent > 0 || !piece.has_begun, "{id:?} began and nothing of it was sent");
+            if *sent > 0 && !piece.has_begun {
+                self.owed.push_back(*id);
+            }
             self.sound.sent += sent;
             self.sound.dropped += dropped;
             self.sound.pieces += 1;
+        }
+    }
+
+    fn audio_started(&mut self, id: AudioId) {
+        if self.has_bot {
+            return;
+        }
+        let waits = self.pieces.iter_mut().find(|piece| !piece.has_begun);
+        // What was cleared was accepted before what waits now.
+        match (self.owed.pop_front(), waits) {
+            (Some(owed), _) => assert_eq!(owed, id, "pieces begin once and in order"),
+            (None, Some(piece)) => {
+                assert_eq!(piece.id, id, "pieces begin once and in order");
+                piece.has_begun = true;
+            }
+            (None, None) => panic!("{id:?} begins, and no piece is left that can"),
         }
     }
 
@@ -275,6 +300,7 @@ impl Ledger {
         }
         let piece = self.pieces.pop_front().expect("a piece that finishes was accepted");
         assert_eq!(piece.id, id, "pieces finish once and in order");
+        assert_eq!(piece.has_begun, samples > 0, "{id:?} begins if any of it is sent: {samples}");
         assert!(samples <= piece.len, "{id:?}: {samples} of {} samples went out", piece.len);
         if samples < piece.len && !piece.may_be_short {
             self.short = self.short.or(Some(id));
@@ -363,13 +389,18 @@ impl Ledger {
     /// What the session tells.
     pub(crate) fn told(&mut self, event: &Event) {
         assert!(!self.is_closed, "{event:?} after Closed");
-        if !matches!(event, Event::Message(_) | Event::AudioFinished { .. }) {
+        let is_one_of_many = matches!(
+            event,
+            Event::Message(_) | Event::AudioStarted { .. } | Event::AudioFinished { .. }
+        );
+        if !is_one_of_many {
             let kind = (discriminant(event), track_of(event));
             assert!(!self.at_once.kinds.contains(&kind), "{event:?} waits twice");
             self.at_once.kinds.push(kind);
         }
         match event {
             Event::Message(message) => self.message_told(message),
+            Event::AudioStarted { id } => self.audio_started(*id),
             Event::AudioFinished { id, samples } => self.audio_finished(*id, *samples),
             Event::ChannelOpened { .. } => self.has_opened = true,
             Event::MessagesDrained => {
@@ -384,6 +415,7 @@ impl Ledger {
                 self.short = None;
                 let missing: Vec<_> = self.pieces.iter().map(|piece| piece.id).collect();
                 assert!(missing.is_empty(), "audio that nothing was told of: {missing:?}");
+                assert!(self.owed.is_empty(), "pieces began unsaid: {:?}", self.owed);
                 let Sound { accepted, sent, dropped, .. } = self.sound;
                 assert_eq!(accepted, sent + dropped, "samples accepted, and sent and dropped");
             }

@@ -522,6 +522,12 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "begins if any of it is sent")]
+    fn a_driver_that_loses_word_of_where_a_piece_begins_is_caught() {
+        with_a_thief(only(3, |lost| matches!(lost, Lost::Told(Event::AudioStarted { .. }))));
+    }
+
+    #[test]
     #[should_panic(expected = "Lost at")]
     fn a_session_that_is_lost_without_a_cause_is_caught() {
         let impatient = |setup: Setup| {

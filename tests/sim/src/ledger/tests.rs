@@ -17,6 +17,10 @@ fn objects(words: &str, wrong: impl FnOnce(&mut Ledger)) {
     assert!(text.contains(words), "it objects, but says {text:?}");
 }
 
+fn started(id: u64) -> Event {
+    Event::AudioStarted { id: AudioId(id) }
+}
+
 fn finished(id: u64, samples: u64) -> Event {
     Event::AudioFinished { id: AudioId(id), samples }
 }
@@ -46,14 +50,18 @@ fn sound_that_is_told_of_to_the_sample_adds_up() {
     for id in 0..4 {
         books.audio_sent(AudioId(id), 100, 8000);
     }
+    books.told(&started(0));
     books.told(&finished(0, 100));
+    books.told(&started(1));
     books.audio_cleared(&[(AudioId(2), 30, 70), (AudioId(3), 0, 100)]);
     assert_eq!(
         books.sound(),
         Sound { accepted: 400, sent: 130, dropped: 170, queued: 100, pieces: 3 }
     );
     books.told(&finished(1, 100));
+    books.told(&started(2));
     books.audio_sent(AudioId(4), 100, 8000);
+    books.told(&started(4));
     books.silenced();
     books.told(&finished(4, 7));
     books.drained();
@@ -72,14 +80,17 @@ fn sound_that_does_not_add_up_is_found() {
     objects("once and in order", |books| {
         one(books);
         books.audio_sent(AudioId(1), 1, 8000);
+        books.told(&started(0));
         books.told(&finished(1, 1));
     });
     objects("101 of 100", |books| {
         one(books);
+        books.told(&started(0));
         books.told(&finished(0, 101));
     });
     objects("cut short and the call goes on", |books| {
         one(books);
+        books.told(&started(0));
         books.told(&finished(0, 99));
         books.drained();
     });
@@ -96,6 +107,50 @@ fn sound_that_does_not_add_up_is_found() {
     });
     objects("nothing was told of", |books| {
         one(books);
+        books.told(&closed());
+    });
+}
+
+#[test]
+fn pieces_that_begin_twice_late_or_never_are_found() {
+    let two = |books: &mut Ledger| {
+        books.audio_sent(AudioId(0), 100, 8000);
+        books.audio_sent(AudioId(1), 100, 8000);
+    };
+    objects("begin once and in order", |books| {
+        two(books);
+        books.told(&started(1));
+    });
+    objects("begin once and in order", |books| {
+        two(books);
+        books.told(&started(0));
+        books.told(&started(0));
+    });
+    objects("no piece is left", |books| books.told(&started(0)));
+    objects("begins if any of it is sent", |books| {
+        two(books);
+        books.told(&finished(0, 100));
+    });
+    objects("begins if any of it is sent", |books| {
+        two(books);
+        books.silenced();
+        books.told(&started(0));
+        books.told(&finished(0, 0));
+    });
+    objects("nothing of it was sent", |books| {
+        two(books);
+        books.told(&started(0));
+        books.audio_cleared(&[(AudioId(0), 0, 100), (AudioId(1), 0, 100)]);
+    });
+    objects("begin once and in order", |books| {
+        two(books);
+        books.audio_cleared(&[(AudioId(0), 10, 90), (AudioId(1), 0, 100)]);
+        books.audio_sent(AudioId(2), 100, 8000);
+        books.told(&started(2));
+    });
+    objects("pieces began unsaid", |books| {
+        two(books);
+        books.audio_cleared(&[(AudioId(0), 10, 90), (AudioId(1), 0, 100)]);
         books.told(&closed());
     });
 }
