@@ -114,6 +114,8 @@ pub(super) struct Queue {
     /// The pieces' samples that were not fed yet, in order.
     samples: VecDeque<i16>,
     run: Option<Run>,
+    /// Whether the last cut ended within sound, so that silence next to it would click.
+    flows: bool,
     /// The duration of `samples`.
     ticks: u64,
     next_id: u64,
@@ -133,6 +135,7 @@ impl Queue {
             fed: 0,
             samples: VecDeque::new(),
             run: None,
+            flows: false,
             ticks: 0,
             next_id: 0,
             told: VecDeque::new(),
@@ -188,18 +191,29 @@ impl Queue {
             }
         }
         packet.resize(packet.len() + left * usize::from(self.channels), 0);
+        let is_within = |run: &Run| run.passed() <= run.end;
+        self.flows = is_sound && left == 0 && self.run.as_ref().is_some_and(is_within);
         self.finish();
         self.give_back();
         is_sound
     }
 
-    /// Drops everything. When a piece is in the middle of being spoken, its next `frames` samples
-    /// per channel are appended to `fade` first, and count as sent.
-    pub(super) fn clear(&mut self, frames: usize, fade: &mut Vec<i16>) -> AudioCleared {
-        let told = self.told.len();
-        if self.is_speaking() {
+    /// Appends the next `frames` samples per channel to `fade`, and they count as sent, when sound
+    /// is being spoken that would go on. Gives whether any is left that goes on from there.
+    pub(super) fn cut_fade(&mut self, frames: usize, fade: &mut Vec<i16>) -> bool {
+        let goes_on = self.flows && !self.pieces.is_empty();
+        if goes_on {
             self.cut(frames, fade);
         }
+        // What follows is silence, whatever was cut.
+        self.flows = false;
+        goes_on && !self.pieces.is_empty()
+    }
+
+    /// Drops everything, after [`Queue::cut_fade`].
+    pub(super) fn clear(&mut self, frames: usize, fade: &mut Vec<i16>) -> AudioCleared {
+        let told = self.told.len();
+        self.cut_fade(frames, fade);
         let mut cleared = AudioCleared::default();
         // A piece that ends within the fade is told of here, and not as ended.
         for told in self.told.split_off(told) {
@@ -236,11 +250,6 @@ impl Queue {
     /// Whether nothing is left, not even an echo in the filter.
     fn is_settled(&self) -> bool {
         self.pieces.is_empty() && self.run.as_ref().is_none_or(Run::is_settled)
-    }
-
-    /// Whether the sound that was cut last goes on in the middle of a piece.
-    fn is_speaking(&self) -> bool {
-        self.pieces.front().is_some_and(|piece| piece.fed > 0)
     }
 
     fn check_room(&self, ticks: u64) -> Result<(), SendError> {

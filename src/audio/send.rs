@@ -17,6 +17,18 @@
 //! - Sound comes in such a pause: due now, or one packet time after the last packet.
 //! - At [`AudioSender::stop`]: no deadline. What is queued stays.
 //!
+//! Whether the queue is spoken is another matter than whether the clock runs:
+//!
+//! | state | what is spoken | ends with |
+//! | --- | --- | --- |
+//! | speaking | the queue | [`AudioSender::hold`]: the next 5 ms of sound are faded out |
+//! | held | that fade, then silence as in any pause; the queue stays and takes more | [`AudioSender::release`] |
+//! | released | the queue, its first 5 ms faded in where it goes on from a fade | the next packet with sound |
+//!
+//! What is faded is sound that goes out: it counts as sent, once, when it is cut for the fade. So
+//! a pause takes nothing from a piece and says nothing twice. [`AudioSender::clear`] fades in the
+//! same way, while speaking; while held there is nothing to fade.
+//!
 //! A clock keeps its grid through a slip for the sake of others: all calls of a process stall
 //! together, and clocks that began anew at the moment of waking would tick together ever after,
 //! each packet late by all those in front of it. The packet at waking does not wait for its point,
@@ -88,8 +100,11 @@ pub(crate) struct AudioSender {
     gap: bool,
     /// How many silent packets are still to be coded from zeros.
     settling: u32,
-    /// The first part of the next packet, faded out, after a clear.
+    /// The first part of the next packet, faded out, after a clear or when the queue is held.
     fade: Vec<i16>,
+    is_held: bool,
+    /// The queue goes on from where it was faded out.
+    fades_in: bool,
     /// Scratch: the next packet's samples and bytes.
     samples: Vec<i16>,
     coded: Vec<u8>,
@@ -114,6 +129,8 @@ impl AudioSender {
             gap: false,
             settling: 0,
             fade: Vec::new(),
+            is_held: false,
+            fades_in: false,
             samples: Vec::new(),
             coded: Vec::new(),
             counters: SendCounters::default(),
@@ -141,7 +158,7 @@ impl AudioSender {
     ///
     /// # Errors
     /// [`SendError::QueueFull`] when more than 60 s or 8192 pieces would wait: `wait` is the time
-    /// until there is room, `None` while the clock does not run.
+    /// until there is room, `None` while the clock does not run or the queue is held.
     /// [`SendError::Empty`], [`SendError::Unsupported`]: the piece's form, or its length past 60 s.
     pub(crate) fn send(
         &mut self,
@@ -149,23 +166,43 @@ impl AudioSender {
         now: Instant,
     ) -> Result<AudioId, SendError> {
         let id = self.queue.push(frame).map_err(|error| self.waiting(error, now))?;
-        let paused = self.deadline.is_none_or(|deadline| {
-            deadline.saturating_duration_since(now) > self.config.packet_time.duration()
-        });
-        if self.running && paused {
-            self.resume(now);
+        if !self.is_held {
+            self.speak(now);
         }
         Ok(id)
     }
 
-    /// Forgets all queued sound: no new sound is in any packet from now on. When a piece is in the
-    /// middle of being spoken, its next 5 ms go out faded, and count as sent.
+    /// Forgets all queued sound: no new sound is in any packet from now on. When sound is being
+    /// spoken that would go on, its next 5 ms go out faded, and count as sent.
     pub(crate) fn clear(&mut self) -> AudioCleared {
-        let frames = (self.config.rate / 1_000 * FADE_MS) as usize;
+        self.fades_in = false;
         let before = self.fade.len();
-        let cleared = self.queue.clear(frames, &mut self.fade);
-        fade_out(&mut self.fade[before..], usize::from(self.config.channels));
+        let cleared = self.queue.clear(self.fade_frames(), &mut self.fade);
+        fade(self.fade[before..].chunks_exact_mut(usize::from(self.config.channels)));
         cleared
+    }
+
+    /// Holds the queue back: no new sound is in any packet until [`AudioSender::release`]. When
+    /// sound is being spoken that would go on, its next 5 ms go out faded, and count as sent. Does
+    /// nothing when it is held.
+    pub(crate) fn hold(&mut self) {
+        if std::mem::replace(&mut self.is_held, true) {
+            return;
+        }
+        let before = self.fade.len();
+        self.fades_in |= self.queue.cut_fade(self.fade_frames(), &mut self.fade);
+        fade(self.fade[before..].chunks_exact_mut(usize::from(self.config.channels)));
+        if self.config.idle == AudioIdle::Nothing && !self.has_sound() && self.settling == 0 {
+            // What it was set for is not to be said.
+            self.deadline = None;
+        }
+    }
+
+    /// Speaks on where [`AudioSender::hold`] stopped. Does nothing when nothing is held.
+    pub(crate) fn release(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.is_held, false) && self.has_sound() {
+            self.speak(now);
+        }
     }
 
     /// Sends no more, and forgets all queued sound. There is no packet left to fade in, so what
@@ -173,6 +210,7 @@ impl AudioSender {
     pub(crate) fn abandon(&mut self) -> AudioCleared {
         self.stop();
         self.fade.clear();
+        self.fades_in = false;
         self.queue.clear(0, &mut self.fade)
     }
 
@@ -222,7 +260,21 @@ impl AudioSender {
     }
 
     fn has_sound(&self) -> bool {
-        !self.queue.is_empty() || !self.fade.is_empty()
+        !self.fade.is_empty() || !self.is_held && !self.queue.is_empty()
+    }
+
+    fn fade_frames(&self) -> usize {
+        (self.config.rate / 1_000 * FADE_MS) as usize
+    }
+
+    /// There is sound: the next packet must not wait for the end of a pause.
+    fn speak(&mut self, now: Instant) {
+        let rests = self.deadline.is_none_or(|deadline| {
+            deadline.saturating_duration_since(now) > self.config.packet_time.duration()
+        });
+        if self.running && rests {
+            self.resume(now);
+        }
     }
 
     /// Sets the next deadline as near as the last packet allows.
@@ -238,13 +290,21 @@ impl AudioSender {
         let channels = usize::from(self.config.channels);
         let frames = self.config.rate as usize / 100 * self.config.packet_time.chunks();
         self.samples.clear();
-        let is_sound = if self.fade.is_empty() {
-            self.queue.cut(frames, &mut self.samples)
-        } else {
+        let is_sound = if !self.fade.is_empty() {
             let most = self.fade.len().min(frames * channels);
             self.samples.extend(self.fade.drain(..most));
             self.samples.resize(frames * channels, 0);
             true
+        } else if self.is_held {
+            self.samples.resize(frames * channels, 0);
+            false
+        } else {
+            let is_sound = self.queue.cut(frames, &mut self.samples);
+            if is_sound && std::mem::take(&mut self.fades_in) {
+                let within = self.fade_frames() * channels;
+                fade(self.samples[..within].chunks_exact_mut(channels).rev());
+            }
+            is_sound
         };
         if is_sound {
             self.settling = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
@@ -273,7 +333,7 @@ impl AudioSender {
     /// Turns the sound that has to go out first into the time until that has happened.
     fn waiting(&self, error: SendError, now: Instant) -> SendError {
         let SendError::QueueFull { limit, wait } = error else { return error };
-        let wait = self.deadline.zip(wait).map(|(deadline, sound)| {
+        let wait = self.deadline.filter(|_| !self.is_held).zip(wait).map(|(deadline, sound)| {
             let packet_time = self.config.packet_time.duration();
             let packets = sound.as_nanos().div_ceil(packet_time.as_nanos()).max(1) as u32;
             deadline.saturating_duration_since(now) + packet_time * (packets - 1)
@@ -295,10 +355,10 @@ fn rtp_time(elapsed: Duration) -> u64 {
     elapsed.as_secs() * 48_000 + u64::from(elapsed.subsec_nanos()) * 6 / 125_000
 }
 
-/// Half a period of a raised cosine, from all to nothing.
-fn fade_out(samples: &mut [i16], channels: usize) {
-    let frames = samples.len() / channels;
-    for (at, frame) in samples.chunks_exact_mut(channels).enumerate() {
+/// Half a period of a raised cosine, from all of the first frame to nothing.
+fn fade<'a>(samples: impl ExactSizeIterator<Item = &'a mut [i16]>) {
+    let frames = samples.len();
+    for (at, frame) in samples.enumerate() {
         let turn = std::f32::consts::PI * (at + 1) as f32 / (frames + 1) as f32;
         let gain = 0.5 + 0.5 * turn.cos();
         for sample in frame {

@@ -97,6 +97,16 @@ impl SessionGuard<'_> {
         self.session_mut().clear_audio(now)
     }
 
+    /// See [`Session::pause_audio`].
+    pub fn pause_audio(&mut self, now: Instant) {
+        self.session_mut().pause_audio(now);
+    }
+
+    /// See [`Session::resume_audio`].
+    pub fn resume_audio(&mut self, now: Instant) {
+        self.session_mut().resume_audio(now);
+    }
+
     /// See [`Session::recv_audio`].
     pub fn recv_audio(&mut self, track: TrackId, samples: &mut [i16]) -> Option<AudioInfo> {
         self.session_mut().recv_audio(track, samples)

@@ -145,6 +145,8 @@ pub(crate) enum Call {
     HoldEvents(bool),
     PollTransmit,
     PollEvent,
+    PauseAudio,
+    ResumeAudio,
 }
 
 /// The way of a datagram.

@@ -236,6 +236,8 @@ impl Run {
             Call::HandleTimeout => session.handle_timeout(now),
             Call::RequestKeyframe { track } => session.request_keyframe(TrackId(*track), now),
             Call::HoldEvents(hold) => session.hold_events(*hold),
+            Call::PauseAudio => session.pause_audio(now),
+            Call::ResumeAudio => session.resume_audio(now),
             Call::PollTransmit => drop(session.poll_transmit()),
             Call::HandleDatagram { path, len } => self.datagram(*path, *len),
             Call::AcceptOffer { sdp } => return Some(self.offer(sdp)),

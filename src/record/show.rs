@@ -108,6 +108,8 @@ impl fmt::Display for Call {
                 write!(f, "send_audio {samples} samples, {rate} Hz, {channels} ch")
             }
             Call::ClearAudio => f.write_str("clear_audio"),
+            Call::PauseAudio => f.write_str("pause_audio"),
+            Call::ResumeAudio => f.write_str("resume_audio"),
             Call::RecvAudio { track, room } => write!(f, "recv_audio track {track}, room {room}"),
             Call::SendEncoded { track, codec: number, time, keyframe, len, .. } => {
                 let (codec, time) = (codec(*number), seconds(*time));

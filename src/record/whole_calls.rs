@@ -297,6 +297,11 @@ impl Rig {
                 let sound = EncodedFrame::new(Codec::Opus, u32::from(turn) * 20 * MS, true, data);
                 let _ = self.make(|session, now| session.send_encoded(SOUND, sound, now));
             }
+            match turn {
+                10 | 24 => self.make(Session::pause_audio),
+                15 | 26 => self.make(Session::resume_audio),
+                _ => {}
+            }
             if turn == 25 {
                 self.make(Session::clear_audio);
                 self.make(|session, now| session.request_keyframe(CAMERA, now));

@@ -100,6 +100,8 @@ pub struct Session {
     tracks: Tracks,
     sender: Option<AudioSender>,
     receiver: Option<AudioReceiver>,
+    /// `pause_audio` was called, and `resume_audio` was not.
+    audio_paused: bool,
     /// Events about pieces of sound that were taken: each has two.
     audio_places: usize,
     stats: Stats,
@@ -182,6 +184,7 @@ impl Session {
             tracks: Tracks::default(),
             sender: None,
             receiver: None,
+            audio_paused: false,
             audio_places: 0,
             stats: Stats::default(),
             config,

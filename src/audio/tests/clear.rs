@@ -109,6 +109,8 @@ enum Step {
     Stall(u64),
     Clear,
     Stop,
+    Hold,
+    Release,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -119,6 +121,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u64..100_000).prop_map(Step::Stall),
         1 => Just(Step::Clear),
         1 => Just(Step::Stop),
+        1 => Just(Step::Hold),
+        1 => Just(Step::Release),
     ]
 }
 
@@ -133,6 +137,8 @@ proptest! {
         let mut rig = Rig::new(AudioOut { channels, idle, ..out(rate) });
         rig.sender.start(rig.now);
         let mut taken = Vec::new();
+        // The first packet that must not have sound: the fade goes out in the one before.
+        let mut held = None;
         let mut told: Vec<ClearedPiece> = Vec::new();
         for step in steps {
             match step {
@@ -153,8 +159,19 @@ proptest! {
                     rig.sender.stop();
                     rig.sender.start(rig.now);
                 }
+                Step::Hold => {
+                    rig.sender.hold();
+                    held = Some(rig.packets.len() + 1);
+                }
+                Step::Release => {
+                    rig.sender.release(rig.now);
+                    held = None;
+                }
             }
+            let silent = held.and_then(|packet| rig.packets.get(packet..)).unwrap_or_default();
+            prop_assert!(silent.iter().all(|(_, packet)| !packet.level.1), "held, and it speaks");
         }
+        rig.sender.release(rig.now);
         rig.run(ms(20_000));
         rig.serve();
         let mut begun = rig.finished.clone();

@@ -7,6 +7,7 @@ mod losses;
 mod null;
 #[cfg(feature = "opus")]
 mod opus;
+mod pause;
 mod receive;
 mod receive_always;
 mod repair;

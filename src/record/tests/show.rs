@@ -110,6 +110,8 @@ fn each_call_is_told_with_its_arguments_and_what_was_left_out_is_not() {
             "send_audio 480 samples, 24000 Hz, 2 ch",
         ),
         (Call::ClearAudio, "clear_audio"),
+        (Call::PauseAudio, "pause_audio"),
+        (Call::ResumeAudio, "resume_audio"),
         (Call::RecvAudio { track: 0, room: 960 }, "recv_audio track 0, room 960"),
         (Call::RecvEncoded { track: 2 }, "recv_encoded track 2"),
         (Call::RequestKeyframe { track: 2 }, "request_keyframe track 2"),

@@ -148,3 +148,44 @@ fn beginnings_that_nobody_polls_keep_their_places_through_clears() {
     assert!((2 * 8_192 - 1..=2 * 8_192).contains(&waited), "{waited}");
     rig.session.send_audio(AudioFrame::mono(&[1; 320], 16_000), rig.now).unwrap();
 }
+
+#[test]
+fn a_pause_holds_over_a_reoffer_and_takes_no_sound_from_a_piece() {
+    let mut rig = Rig::connected();
+    let held = SDP.replacen("a=sendrecv", "a=sendonly", 1);
+    let send = |rig: &mut Rig| {
+        rig.session.send_audio(AudioFrame::mono(&[1000; 3200], 16_000), rig.now).unwrap();
+    };
+    send(&mut rig);
+    rig.pass(Duration::from_millis(50));
+    rig.session.pause_audio(rig.now);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![]));
+    rig.session.resume_audio(rig.now);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![(0, 3200)]));
+
+    rig.session.pause_audio(rig.now);
+    rig.offer(&held).unwrap();
+    rig.offer(SDP).unwrap();
+    send(&mut rig);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![]), "the pause goes on");
+    rig.check();
+    rig.session.resume_audio(rig.now);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![1], vec![(1, 3200)]));
+
+    rig.session.pause_audio(rig.now);
+    send(&mut rig);
+    rig.session.close(rig.now);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![(2, 0)]), "the end is told of");
+}
+
+#[test]
+fn a_pause_from_before_the_call_holds_when_it_connects() {
+    let mut rig = Rig::new();
+    rig.session.pause_audio(rig.now);
+    rig.check();
+    rig.send(encode(&[Frame::Hello]));
+    rig.session.send_audio(AudioFrame::mono(&[1000; 320], 16_000), rig.now).unwrap();
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![], vec![]));
+    rig.session.resume_audio(rig.now);
+    assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![0], vec![(0, 320)]));
+}

@@ -269,6 +269,34 @@ fn no_new_word_leaves_after_clear() {
 }
 
 #[test]
+fn while_sound_is_paused_nothing_of_it_leaves_and_afterwards_every_word_is_heard() {
+    for kind in Kind::ALL {
+        let mut pair = connected(Setup::new(kind, 1));
+        let id = pair.send_audio(&steps(1, 100), 24_000).unwrap();
+        pair.drive_for(milliseconds(510));
+        let now = pair.now();
+        pair.session.pause_audio(now);
+        pair.drive_for(Duration::from_secs(1));
+        let paused = heard(&pair).into_iter().max().unwrap();
+        pair.drive_for(Duration::from_secs(2));
+        assert_eq!(heard(&pair).into_iter().max().unwrap(), paused, "{kind:?}");
+        let is_end = |event: &Event| matches!(event, Event::AudioFinished { .. });
+        assert!(!pair.events().any(is_end), "{kind:?}");
+        let now = pair.now();
+        pair.session.resume_audio(now);
+        pair.drive_for(Duration::from_secs(2));
+        let whole = Event::AudioFinished { id, samples: 24_000 };
+        assert!(pair.events().any(|event| *event == whole), "{kind:?}");
+        let mut words = heard(&pair);
+        words.retain(|word| *word > 0);
+        words.dedup();
+        assert!(words.windows(2).all(|pair| pair[0] < pair[1]), "{kind:?}: none is said twice");
+        assert!(words.len() >= 99, "{kind:?}: {} words", words.len());
+        assert!(gaps(&departures(&pair)).iter().all(|gap| *gap == PACKET), "silence goes on");
+    }
+}
+
+#[test]
 fn a_minute_of_sound_waits_and_a_second_more_is_refused_with_the_time_until_there_is_room() {
     for kind in Kind::ALL {
         let mut pair = connected(Setup::new(kind, 1));

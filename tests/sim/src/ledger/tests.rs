@@ -337,7 +337,9 @@ fn what_a_bot_sends_is_its_own_affair_but_for_the_order_of_sound() {
     for id in 0..3 {
         books.audio_sent(AudioId(id), 100, 8000);
     }
+    books.told(&started(0));
     books.told(&finished(0, 100));
+    books.told(&started(1));
     books.bot_sits();
     books.page_heard(b"a word of the bot");
     books.settle(&stats(|stats| stats.messages_sent = 1));
