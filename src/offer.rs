@@ -25,6 +25,17 @@ pub(crate) struct MediaLine {
     pub(crate) direction: Direction,
     /// Port 0 without `a=bundle-only`: the peer has stopped it (RFC 8829 section 5.2.2).
     pub(crate) stopped: bool,
+    /// Payload types of Opus, and those whose format says `useinbandfec=1`: a bit for each.
+    opus: u128,
+    inband_fec: u128,
+}
+
+impl MediaLine {
+    /// Whether the peer makes use of Opus' in-band FEC. What does not say so cannot (RFC 7587
+    /// section 6.1).
+    pub(crate) fn repairs_opus(&self) -> bool {
+        self.opus & self.inband_fec != 0
+    }
 }
 
 /// What an m-line is for.
@@ -142,6 +153,11 @@ struct Reader {
     fingerprints: [Option<String>; HASHES.len() + 1],
 }
 
+/// The bit of a payload type; none for what is none.
+fn bit(payload_type: &str) -> u128 {
+    payload_type.parse::<u32>().ok().and_then(|at| 1_u128.checked_shl(at)).unwrap_or(0)
+}
+
 /// The hashes of fingerprints that the engine checks.
 const HASHES: [&str; 2] = ["sha-256", "sha-1"];
 
@@ -178,6 +194,8 @@ impl Reader {
             "ice-pwd" => keep_first(&mut self.ice_pwd, value, "a=ice-pwd", 22..=256)?,
             "fingerprint" => self.fingerprint(value)?,
             "mid" => self.mid(value)?,
+            "rtpmap" => self.rtpmap(value),
+            "fmtp" => self.fmtp(value),
             "sendrecv" => self.direction(Direction::SendRecv),
             "sendonly" => self.direction(Direction::SendOnly),
             "recvonly" => self.direction(Direction::RecvOnly),
@@ -213,6 +231,8 @@ impl Reader {
             mid: String::new(),
             direction: self.session_direction,
             stopped: port == 0,
+            opus: 0,
+            inband_fec: 0,
         });
         Ok(())
     }
@@ -239,6 +259,22 @@ impl Reader {
                 invalid(format!("a=fingerprint is made with `{hash}`, expected sha-256"))
             }
         })
+    }
+
+    fn rtpmap(&mut self, value: &str) {
+        let Some((payload_type, format)) = value.split_once(' ') else { return };
+        let name = format.split('/').next().unwrap_or_default();
+        if let Some(media) = self.media.last_mut().filter(|_| name.eq_ignore_ascii_case("opus")) {
+            media.opus |= bit(payload_type);
+        }
+    }
+
+    fn fmtp(&mut self, value: &str) {
+        let Some((payload_type, parameters)) = value.split_once(' ') else { return };
+        let has_fec = parameters.split(';').any(|parameter| parameter.trim() == "useinbandfec=1");
+        if let Some(media) = self.media.last_mut().filter(|_| has_fec) {
+            media.inband_fec |= bit(payload_type);
+        }
     }
 
     fn mid(&mut self, value: &str) -> Result<(), NegotiateError> {
@@ -328,6 +364,24 @@ mod tests {
         assert_eq!((offer.ice_ufrag(), offer.ice_pwd()), ("page", "abcdefghijklmnopqrstuv"));
         assert_eq!(offer.fingerprint(), "sha-256 00:11");
         assert!(offer.sdp().starts_with(HEAD));
+    }
+
+    #[test]
+    fn a_line_repairs_opus_when_the_format_of_an_opus_says_so() {
+        let repairs = |lines: &str| {
+            let line = format!("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{lines}");
+            parse(&line).unwrap().media()[0].repairs_opus()
+        };
+        let opus = "a=rtpmap:111 OPUS/48000/2\r\n";
+        let says = |parameters: &str| format!("a=fmtp:{parameters}\r\n");
+        assert!(repairs(&format!("{opus}{}", says("111 useinbandfec=1"))));
+        assert!(repairs(&format!("{}{opus}", says("111 minptime=10; useinbandfec=1 ;x=y"))));
+        let silent = ["111 useinbandfec=0", "111 minptime=10", "63 useinbandfec=1", "111"];
+        for parameters in silent.into_iter().chain(["239 useinbandfec=1", "-1 useinbandfec=1"]) {
+            assert!(!repairs(&format!("{opus}{}", says(parameters))), "{parameters}");
+        }
+        assert!(!repairs(opus));
+        assert!(!repairs(&format!("a=rtpmap:111 red/48000/2\r\n{}", says("111 useinbandfec=1"))));
     }
 
     #[test]

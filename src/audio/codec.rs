@@ -15,6 +15,10 @@ pub(crate) trait AudioEncoder: fmt::Debug + Send {
     /// Writes a packet of silence into `packet` without coding anything. The decoder's state after
     /// it is near enough to that of coded zeros for the encoder to go on.
     fn silence(&mut self, packet: &mut Vec<u8>);
+
+    /// So many percent of the packets from now on will be lost: at 0, what is coded is as if no
+    /// packet ever were; above, a packet may hold what repairs the one before it.
+    fn set_loss(&mut self, percent: u8);
 }
 
 /// Decodes packets. One decoder belongs to one incoming stream. It gives 48 kHz, always: the pure

@@ -5,6 +5,7 @@
 //! place where rates change. Nothing here reads a clock: time comes in with each call.
 
 pub(crate) mod codec;
+mod loss;
 mod null;
 #[cfg(feature = "opus")]
 mod opus;

@@ -62,6 +62,9 @@ impl AudioEncoder for NullEncoder {
         self.header(self.chunks, 0, packet);
         packet.resize(HEADER + self.chunks * usize::from(self.channels) * 2, 0);
     }
+
+    /// A summary repairs no other.
+    fn set_loss(&mut self, _percent: u8) {}
 }
 
 /// Two samples are added before their sum is: vector instructions then load twice as many at once,

@@ -81,6 +81,11 @@ impl AudioEncoder for PureEncoder {
             packet.extend_from_slice(&SILENT_FRAME);
         }
     }
+
+    fn set_loss(&mut self, percent: u8) {
+        self.opus.use_inband_fec = percent > 0;
+        self.opus.packet_loss_perc = i32::from(percent);
+    }
 }
 
 impl fmt::Debug for PureEncoder {

@@ -40,6 +40,7 @@
 use std::time::{Duration, Instant};
 
 use crate::audio::codec::AudioEncoder;
+use crate::audio::loss::LossEstimate;
 use crate::audio::queue::{Queue, Told};
 use crate::config::{AudioIdle, AudioOut};
 use crate::{AudioCleared, AudioFrame, AudioId, SendError};
@@ -89,6 +90,11 @@ pub(crate) struct AudioSender {
     config: AudioOut,
     encoder: Box<dyn AudioEncoder>,
     queue: Queue,
+    loss: LossEstimate,
+    /// Whether the peer makes use of what repairs lost packets.
+    repairs: bool,
+    /// What the encoder was told last, in percent.
+    told_loss: u8,
     running: bool,
     /// When the next packet is due.
     deadline: Option<Instant>,
@@ -122,6 +128,9 @@ impl AudioSender {
             config,
             encoder,
             queue: Queue::new(config),
+            loss: LossEstimate::default(),
+            repairs: false,
+            told_loss: 0,
             running: false,
             deadline: None,
             epoch: None,
@@ -214,6 +223,25 @@ impl AudioSender {
         self.queue.clear(0, &mut self.fade)
     }
 
+    /// Whether the peer makes use of in-band FEC. Without it none is coded.
+    pub(crate) fn set_repairs(&mut self, repairs: bool) {
+        self.repairs = repairs;
+        self.tell_loss();
+    }
+
+    /// The peer reports what fraction of the packets it missed, 0 to 1.
+    pub(crate) fn report_loss(&mut self, fraction: f32) {
+        self.loss.report(fraction);
+        self.tell_loss();
+    }
+
+    fn tell_loss(&mut self) {
+        let percent = if self.repairs { self.loss.percent() } else { 0 };
+        if std::mem::replace(&mut self.told_loss, percent) != percent {
+            self.encoder.set_loss(percent);
+        }
+    }
+
     /// When [`AudioSender::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -257,6 +285,12 @@ impl AudioSender {
     #[cfg(test)]
     pub(super) fn coded_samples(&self) -> &[i16] {
         &self.samples
+    }
+
+    /// What the encoder expects, in percent.
+    #[cfg(test)]
+    pub(crate) fn told_loss(&self) -> u8 {
+        self.told_loss
     }
 
     fn has_sound(&self) -> bool {

@@ -249,6 +249,10 @@ pub(crate) enum Crossing {
         frames: u32,
         digest: Option<u32>,
     },
+    /// The encoder was told to expect so much loss.
+    LossExpected {
+        percent: u8,
+    },
 }
 
 impl Crossing {
@@ -259,6 +263,7 @@ impl Crossing {
             C::LocalCandidate | C::RemoteCandidate | C::Offer { .. } | C::Timeout => true,
             C::Media { .. } | C::Keyframe { .. } | C::Message { .. } | C::Goodbye => true,
             C::Threshold { .. } | C::Returned(_) | C::Deadline(_) => true,
+            C::LossExpected { .. } => true,
             C::Datagram { .. } | C::Buffered { .. } | C::Wants { .. } | C::Heard(_) => false,
             C::Transmit { .. } | C::Encoded { .. } | C::SilenceEncoded { .. } => false,
             C::Duration(_) | C::Decoded { .. } | C::Concealed { .. } | C::DecoderReset => false,

@@ -490,6 +490,13 @@ impl AudioEncoder for PlayedEncoder {
         packet.clear();
         packet.resize(bounded(len), 0);
     }
+
+    fn set_loss(&mut self, percent: u8) {
+        if let Some(inner) = &mut self.inner {
+            inner.set_loss(percent);
+        }
+        self.player.lock().step(|_| (Crossing::LossExpected { percent }, ()));
+    }
 }
 
 /// The decoder of a session that is replayed.

@@ -305,6 +305,11 @@ impl AudioEncoder for TappedEncoder {
         let len = sized(recorder.keep().media, packet.len());
         recorder.cross(&Crossing::SilenceEncoded { len });
     }
+
+    fn set_loss(&mut self, percent: u8) {
+        self.inner.set_loss(percent);
+        self.recorder.lock().cross(&Crossing::LossExpected { percent });
+    }
 }
 
 /// A decoder that is listened to.

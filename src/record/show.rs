@@ -196,6 +196,7 @@ impl fmt::Display for Crossing {
                 write!(f, "  encoded {samples} samples{}", Maybe(*len, " bytes"))
             }
             C::SilenceEncoded { len } => write!(f, "  encoded silence{}", Maybe(*len, " bytes")),
+            C::LossExpected { percent } => write!(f, "  encoder expects {percent} % loss"),
             C::Duration(Some(frames)) => write!(f, "  a packet of {frames} samples"),
             C::Duration(None) => f.write_str("  a packet that cannot be read"),
             C::Decoded { frames, .. } => write!(f, "  decoded {frames} samples"),

@@ -206,6 +206,9 @@ impl Session {
 
     fn on_stats(&mut self, stats: &TransportStats) {
         self.stats.rtt = stats.rtt.or(self.stats.rtt);
+        if let (Some(loss), Some(sender)) = (stats.loss_sent, &mut self.sender) {
+            sender.report_loss(loss);
+        }
         self.stats.loss_sent = stats.loss_sent.or(self.stats.loss_sent);
         self.stats.loss_received = stats.loss_received.or(self.stats.loss_received);
         self.stats.jitter_received = stats.jitter_received.or(self.stats.jitter_received);

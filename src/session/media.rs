@@ -6,6 +6,7 @@ use super::Session;
 use super::timer::Timer;
 use super::tracks::{Slot, clock_rate};
 use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender, Told};
+use crate::offer::MediaLine;
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
@@ -313,6 +314,8 @@ impl Session {
                     AudioSender::with_encoder(audio_out, self.encoder(codec, audio_out))
                 });
                 let sender = self.sender.insert(sender);
+                let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
+                sender.set_repairs(line.is_some_and(MediaLine::repairs_opus));
                 if self.audio_paused {
                     sender.hold();
                 }

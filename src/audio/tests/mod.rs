@@ -3,6 +3,8 @@
 mod clear;
 mod idle;
 #[cfg(feature = "opus")]
+mod loss;
+#[cfg(feature = "opus")]
 mod losses;
 mod null;
 #[cfg(feature = "opus")]

@@ -216,6 +216,7 @@ fn what_the_transport_wants_and_gives_is_told_with_its_time_before_or_after_the_
             "< transmit 9 bytes 192.0.2.1:5000 > 192.0.2.1:7860 on transport 3",
         ),
         (Crossing::Heard(Heard::HungUp), "< hung up"),
+        (Crossing::LossExpected { percent: 5 }, "  encoder expects 5 % loss"),
         (Crossing::Returned(Value::Done), "= done"),
     ]);
 }

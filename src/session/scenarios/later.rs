@@ -189,3 +189,25 @@ fn a_pause_from_before_the_call_holds_when_it_connects() {
     rig.session.resume_audio(rig.now);
     assert_eq!(told_of_sound(&rig.pass(SECOND)), (vec![0], vec![(0, 320)]));
 }
+
+#[test]
+fn the_encoder_expects_the_loss_that_the_peer_reports_if_the_peer_can_repair_it() {
+    let opus = "a=rtpmap:111 opus/48000/2\r\n";
+    let repairs = SDP.replace(opus, &format!("{opus}a=fmtp:111 minptime=10;useinbandfec=1\r\n"));
+    let cannot = repairs.replace("useinbandfec=1", "useinbandfec=0");
+    let told = |rig: &Rig| rig.session.sender.as_ref().unwrap().told_loss();
+    let mut rig = Rig::connected();
+    for _ in 0..5 {
+        rig.send(encode(&[Frame::Report { rtt_ms: 80, lost_per_mille: 100, jitter_ms: 7 }]));
+    }
+    assert_eq!(told(&rig), 0, "the offer does not speak of it");
+    for (sdp, percent) in [(&*repairs, 10), (&cannot, 0), (&repairs, 10), (SDP, 0)] {
+        rig.offer(sdp).unwrap();
+        assert_eq!(told(&rig), percent, "{sdp}");
+    }
+    rig.offer(&repairs).unwrap();
+    for _ in 0..30 {
+        rig.send(encode(&[Frame::Report { rtt_ms: 80, lost_per_mille: 0, jitter_ms: 7 }]));
+    }
+    assert_eq!(told(&rig), 0);
+}
