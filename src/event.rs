@@ -331,6 +331,30 @@ impl AudioInfo {
     }
 }
 
+/// How far a piece of audio has come, in samples per channel at the piece's own rate. None of the
+/// figures ever falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AudioProgress {
+    /// Samples that were handed to the wire.
+    pub sent: u64,
+    /// Samples that lie in packets up to the newest that the peer's receiver reports name (RFC 3550
+    /// section 6.4.1). Some of those packets may be lost: `Stats::loss_sent` tells how many.
+    /// Browsers report on sound every 5 s, and reports are read every `Config::stats_interval`;
+    /// without it there are none.
+    pub confirmed: u64,
+    /// An estimate of what the peer has played, at most `sent`: what left half a round trip, a
+    /// packet and 80 ms ago, which is where a browser's jitter buffer begins. Exact to a packet,
+    /// and rather too low; of loudspeakers with a delay of their own it knows nothing.
+    pub played_estimate: u64,
+}
+
+impl AudioProgress {
+    pub(crate) fn new(sent: u64, confirmed: u64, played_estimate: u64) -> AudioProgress {
+        AudioProgress { sent, confirmed, played_estimate }
+    }
+}
+
 /// What `clear_audio` did: for each piece that was not finished, what of it went out. The third
 /// word on a piece, beside [`Event::AudioStarted`] and in place of [`Event::AudioFinished`]; an
 /// `AudioStarted` that was not polled before still comes.
@@ -352,11 +376,15 @@ pub struct ClearedPiece {
     pub sent: u64,
     /// Samples that were dropped.
     pub dropped: u64,
+    /// Of those that were sent: see [`AudioProgress::confirmed`].
+    pub confirmed: u64,
+    /// Of those that were sent: see [`AudioProgress::played_estimate`].
+    pub played_estimate: u64,
 }
 
 impl ClearedPiece {
     pub(crate) fn new(id: AudioId, sent: u64, dropped: u64) -> ClearedPiece {
-        ClearedPiece { id, sent, dropped }
+        ClearedPiece { id, sent, dropped, confirmed: 0, played_estimate: 0 }
     }
 }
 

@@ -80,7 +80,8 @@ pub use endpoint::{Endpoint, Routed, SessionGuard, SessionId};
 pub use entropy::Seed;
 pub use error::{CandidateError, ConfigError, NegotiateError, SendError};
 pub use event::{
-    AudioCleared, AudioId, AudioInfo, AudioOrigin, AudioParts, ClearedPiece, CloseReason,
+    AudioCleared, AudioId, AudioInfo, AudioOrigin, AudioParts, AudioProgress, ClearedPiece,
+    CloseReason,
     ConnectionState, Delivery, Event, MediaKind, Source, Track, TrackId,
 };
 pub use media::frame::{AudioFrame, Codec, EncodedFrame};

@@ -13,7 +13,7 @@
 //!
 //! The steps are those of libwebrtc (`OptimizePacketLossRate` in `audio_encoder_opus.cc`). Each
 //! begins half-way between its neighbours, and ends at about four fifths of that. More than 20 % is
-//! never told: what FEC repairs is one packet in a row, and libopus makes nothing of more than 25 %.
+//! never told: FEC repairs one packet in a row, and libopus makes nothing of more than 25 %.
 
 /// What is told in percent, and the smoothed loss at which it begins and ends, in parts of 10,000.
 const STEPS: [(u8, u32, u32); 5] =

@@ -10,6 +10,7 @@ mod null;
 #[cfg(feature = "opus")]
 mod opus;
 mod pcm;
+mod progress;
 mod queue;
 pub(crate) mod receive;
 mod resample;

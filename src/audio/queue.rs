@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::audio::pcm::front;
+use crate::audio::progress::Place;
 use crate::audio::resample::{RATES, Resampler};
 use crate::config::AudioOut;
 use crate::{AudioCleared, AudioFrame, AudioId, ClearedPiece, SendError};
@@ -119,6 +120,8 @@ pub(super) struct Queue {
     /// The duration of `samples`.
     ticks: u64,
     next_id: u64,
+    /// How far pieces were cut.
+    place: Option<Place>,
     told: VecDeque<Told>,
     /// How many of `told` are ends.
     ended: usize,
@@ -138,6 +141,7 @@ impl Queue {
             flows: false,
             ticks: 0,
             next_id: 0,
+            place: None,
             told: VecDeque::new(),
             ended: 0,
             input: Vec::new(),
@@ -177,6 +181,18 @@ impl Queue {
     /// Whether every piece has wholly gone out.
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// How far pieces were cut.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.place
+    }
+
+    /// How many samples were cut of a piece that has not ended.
+    pub(super) fn sent(&self, id: AudioId) -> Option<u64> {
+        let at = id.0.checked_sub(self.pieces.front()?.id.0)?;
+        (at < self.pieces.len() as u64).then_some(())?;
+        Some(self.place.filter(|place| place.id == id).map_or(0, |place| place.samples))
     }
 
     /// Appends exactly `frames` samples per channel to `packet`: sound, then silence. Gives whether
@@ -343,7 +359,9 @@ impl Queue {
             if !std::mem::replace(&mut piece.begun, true) {
                 self.told.push_back(Told::Began(piece.id));
             }
-            if !piece.is_fed() || run.passed() < piece.start + piece.len {
+            let samples = (run.passed() - piece.start).min(piece.fed);
+            self.place = Some(Place { id: piece.id, samples });
+            if samples < piece.len {
                 return;
             }
             self.told.push_back(Told::Ended(piece.id, piece.len));

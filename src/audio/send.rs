@@ -41,9 +41,11 @@ use std::time::{Duration, Instant};
 
 use crate::audio::codec::AudioEncoder;
 use crate::audio::loss::LossEstimate;
+use crate::audio::progress::Progress;
 use crate::audio::queue::{Queue, Told};
 use crate::config::{AudioIdle, AudioOut};
-use crate::{AudioCleared, AudioFrame, AudioId, SendError};
+use crate::transport::Line;
+use crate::{AudioCleared, AudioFrame, AudioId, AudioProgress, SendError};
 
 /// Between two packets of silence in a pause: RFC 7587 section 3.1.3, what libopus does.
 const DTX_INTERVAL: Duration = Duration::from_millis(400);
@@ -90,6 +92,7 @@ pub(crate) struct AudioSender {
     config: AudioOut,
     encoder: Box<dyn AudioEncoder>,
     queue: Queue,
+    progress: Progress,
     loss: LossEstimate,
     /// Whether the peer makes use of what repairs lost packets.
     repairs: bool,
@@ -128,6 +131,7 @@ impl AudioSender {
             config,
             encoder,
             queue: Queue::new(config),
+            progress: Progress::new(config.packet_time.duration()),
             loss: LossEstimate::default(),
             repairs: false,
             told_loss: 0,
@@ -188,6 +192,7 @@ impl AudioSender {
         let before = self.fade.len();
         let cleared = self.queue.clear(self.fade_frames(), &mut self.fade);
         fade(self.fade[before..].chunks_exact_mut(usize::from(self.config.channels)));
+        cleared.pieces.iter().for_each(|piece| self.progress.ended(piece.id, piece.sent));
         cleared
     }
 
@@ -220,7 +225,9 @@ impl AudioSender {
         self.stop();
         self.fade.clear();
         self.fades_in = false;
-        self.queue.clear(0, &mut self.fade)
+        let cleared = self.queue.clear(0, &mut self.fade);
+        cleared.pieces.iter().for_each(|piece| self.progress.ended(piece.id, piece.sent));
+        cleared
     }
 
     /// Whether the peer makes use of in-band FEC. Without it none is coded.
@@ -274,7 +281,40 @@ impl AudioSender {
     /// A piece whose first or last sample was handed out with the packet before. To be called until
     /// `None` after each [`AudioSender::handle_timeout`], and before [`AudioSender::abandon`].
     pub(crate) fn poll_told(&mut self) -> Option<Told> {
-        self.queue.poll_told()
+        let told = self.queue.poll_told()?;
+        if let Told::Ended(id, samples) = told {
+            self.progress.ended(id, samples);
+        }
+        Some(told)
+    }
+
+    /// What [`AudioSender::handle_timeout`] gave went to a line; whether the transport took it.
+    pub(crate) fn written(&mut self, line: Line, is_taken: bool, now: Instant) {
+        self.progress.packet((line, is_taken), self.queue.place(), now);
+    }
+
+    /// The peer reports on the first `packets` that the transport took for a line.
+    pub(crate) fn report(&mut self, line: Line, packets: u64) {
+        self.progress.report(line, packets);
+    }
+
+    pub(crate) fn set_round_trip(&mut self, trip: Duration, now: Instant) {
+        self.progress.set_round_trip(trip, now);
+    }
+
+    /// How far a piece has come; `None` when it was never taken or ended too long ago.
+    pub(crate) fn progress(&self, id: AudioId, now: Instant) -> Option<AudioProgress> {
+        let sent = self.queue.sent(id).or_else(|| self.progress.past(id, now))?;
+        Some(self.progress.of(id, sent, now))
+    }
+
+    /// Says of cleared pieces how far they have come.
+    pub(crate) fn judge(&self, cleared: &mut AudioCleared, now: Instant) {
+        for piece in &mut cleared.pieces {
+            let progress = self.progress.of(piece.id, piece.sent, now);
+            piece.confirmed = progress.confirmed;
+            piece.played_estimate = progress.played_estimate;
+        }
     }
 
     pub(crate) fn counters(&self) -> SendCounters {

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use super::{Endpoint, SessionId};
 use crate::{
-    Answer, AudioCleared, AudioFrame, AudioId, AudioInfo, CandidateError, CloseReason, Codec,
-    ConnectionState, Delivery, EncodedFrame, Message, NegotiateError, Offer, RemoteCandidate,
-    SendError, Session, Stats, Track, TrackId,
+    Answer, AudioCleared, AudioFrame, AudioId, AudioInfo, AudioProgress, CandidateError,
+    CloseReason, Codec, ConnectionState, Delivery, EncodedFrame, Message, NegotiateError, Offer,
+    RemoteCandidate, SendError, Session, Stats, Track, TrackId,
 };
 
 /// A session of an endpoint: re-arms deadline and readiness when dropped.
@@ -95,6 +95,12 @@ impl SessionGuard<'_> {
     /// See [`Session::clear_audio`].
     pub fn clear_audio(&mut self, now: Instant) -> AudioCleared {
         self.session_mut().clear_audio(now)
+    }
+
+    /// See [`Session::audio_progress`].
+    #[must_use]
+    pub fn audio_progress(&mut self, id: AudioId) -> Option<AudioProgress> {
+        self.session_mut().audio_progress(id)
     }
 
     /// See [`Session::pause_audio`].

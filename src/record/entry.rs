@@ -378,6 +378,10 @@ pub(crate) enum Heard {
     HungUp,
     Fault(String),
     Refused(String),
+    PeerReport {
+        line: u8,
+        packets: u64,
+    },
 }
 
 /// What a received message is to the session.
@@ -423,6 +427,8 @@ pub(crate) enum Value {
         digest: Option<u32>,
     },
     Event(Told),
+    /// Id, sent, dropped, confirmed, played.
+    ClearedPieces(Vec<(u64, u64, u64, u64, u64)>),
 }
 
 /// An event of the session.

@@ -258,7 +258,7 @@ impl<'a> Figures<'a> {
             }
             (Call::SendMessage { .. }, Value::Message { sent: false }) => self.tell_outbox(),
             (Call::SendMessage { .. }, Value::Error(_)) => self.outbox.take_back(),
-            (Call::ClearAudio, Value::Cleared(_)) => {
+            (Call::ClearAudio, Value::Cleared(_) | Value::ClearedPieces(_)) => {
                 let dropped = self.sound.clear();
                 self.tell(Figure::Cleared(Duration::from_nanos(dropped)));
                 self.tell_waiting();

@@ -413,6 +413,7 @@ fn event(heard: Heard) -> TransportEvent {
         Heard::ChannelClose(channel) => TransportEvent::ChannelClose(ChannelId(channel)),
         Heard::BufferedAmountLow(channel) => TransportEvent::BufferedAmountLow(ChannelId(channel)),
         Heard::Stats(stats) => TransportEvent::Stats(stats),
+        Heard::PeerReport { line, packets } => TransportEvent::PeerReport { line, packets },
         Heard::HungUp => TransportEvent::HungUp,
         Heard::Refused(why) => TransportEvent::Refused(why),
         Heard::Fault(fault) => TransportEvent::Fault(fault),

@@ -17,9 +17,9 @@ use super::tape::{lock, sized, told};
 use super::{Detail, Keep, Log, LogError, Tape};
 use crate::transport::Transport;
 use crate::{
-    AudioFrame, AudioId, CandidateError, CloseReason, Datagram, Delivery, EncodedFrame,
-    LocalCandidate, Message, NegotiateError, Offer, RemoteCandidate, SendError, Session, TrackId,
-    TransportId, Ufrag,
+    AudioFrame, AudioId, CandidateError, ClearedPiece, CloseReason, Datagram, Delivery,
+    EncodedFrame, LocalCandidate, Message, NegotiateError, Offer, RemoteCandidate, SendError,
+    Session, TrackId, TransportId, Ufrag,
 };
 
 /// Samples or bytes of one argument, as far as a log can be believed: far beyond what a call
@@ -420,6 +420,9 @@ pub(crate) fn of_encoded(result: &Result<(), SendError>) -> Value {
 
 /// What `clear_audio` gave.
 pub(crate) fn of_cleared(cleared: &crate::AudioCleared) -> Value {
-    let pieces = cleared.pieces.iter();
-    Value::Cleared(pieces.map(|piece| (piece.id.0, piece.sent, piece.dropped)).collect())
+    let pieces = cleared.pieces.iter().map(|piece| {
+        let ClearedPiece { id, sent, dropped, confirmed, played_estimate } = *piece;
+        (id.0, sent, dropped, confirmed, played_estimate)
+    });
+    Value::ClearedPieces(pieces.collect())
 }

@@ -236,6 +236,9 @@ fn heard(event: &TransportEvent, keep: Keep, microphone: Option<u8>) -> Heard {
         TransportEvent::ChannelClose(channel) => Heard::ChannelClose(channel.0),
         TransportEvent::BufferedAmountLow(channel) => Heard::BufferedAmountLow(channel.0),
         TransportEvent::Stats(stats) => Heard::Stats(*stats),
+        TransportEvent::PeerReport { line, packets } => {
+            Heard::PeerReport { line: *line, packets: *packets }
+        }
         TransportEvent::HungUp => Heard::HungUp,
         TransportEvent::Refused(why) => Heard::Refused(why.chars().take(FAULT_LEN_MAX).collect()),
         TransportEvent::Fault(fault) => Heard::Fault(fault.chars().take(FAULT_LEN_MAX).collect()),

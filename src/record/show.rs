@@ -258,6 +258,9 @@ impl fmt::Display for Heard {
                 write!(f, "{}", Maybe(stats.loss_sent, " of ours lost"))?;
                 write!(f, "{}", Maybe(stats.loss_received, " of theirs lost"))
             }
+            Heard::PeerReport { line, packets } => {
+                write!(f, "report on {packets} packets, line {line}")
+            }
             Heard::HungUp => f.write_str("hung up"),
             Heard::Refused(why) => write!(f, "refused: {why}"),
             Heard::Fault(fault) => write!(f, "fault: {fault}"),
@@ -277,6 +280,13 @@ impl fmt::Display for Value {
                 write!(f, "cleared {} pieces", pieces.len())?;
                 pieces.iter().try_for_each(|(id, sent, dropped)| {
                     write!(f, ", piece {id}: {sent} sent, {dropped} dropped")
+                })
+            }
+            Value::ClearedPieces(pieces) => {
+                write!(f, "cleared {} pieces", pieces.len())?;
+                pieces.iter().try_for_each(|(id, sent, dropped, confirmed, played)| {
+                    write!(f, ", piece {id}: {sent} sent, {dropped} dropped")?;
+                    write!(f, ", {confirmed} confirmed, {played} played")
                 })
             }
             Value::Audio { samples, time, origin, .. } => {

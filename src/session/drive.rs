@@ -118,7 +118,12 @@ impl Session {
             TransportEvent::ChannelClose(channel) => self.on_channel_close(channel, now),
             // Acknowledgements are authenticated traffic as well.
             TransportEvent::BufferedAmountLow(_) => self.alive(now),
-            TransportEvent::Stats(stats) => self.on_stats(&stats),
+            TransportEvent::Stats(stats) => self.on_stats(&stats, now),
+            TransportEvent::PeerReport { line, packets } => {
+                if let Some(sender) = &mut self.sender {
+                    sender.report(line, packets);
+                }
+            }
             TransportEvent::HungUp => self.finish(CloseReason::HungUp, now),
             TransportEvent::Refused(why) => {
                 self.span.in_scope(|| tracing::warn!(why, "the peer is not who the offer names"));
@@ -204,8 +209,11 @@ impl Session {
         }
     }
 
-    fn on_stats(&mut self, stats: &TransportStats) {
+    fn on_stats(&mut self, stats: &TransportStats, now: Instant) {
         self.stats.rtt = stats.rtt.or(self.stats.rtt);
+        if let (Some(rtt), Some(sender)) = (stats.rtt, &mut self.sender) {
+            sender.set_round_trip(rtt, now);
+        }
         if let (Some(loss), Some(sender)) = (stats.loss_sent, &mut self.sender) {
             sender.report_loss(loss);
         }

@@ -12,23 +12,23 @@ use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
 };
 use crate::{
-    AudioCleared, AudioFrame, AudioId, AudioInfo, ConnectionState, EncodedFrame, Event, MediaKind,
-    Offer, SendError, TrackId,
+    AudioCleared, AudioFrame, AudioId, AudioInfo, AudioProgress, ConnectionState, EncodedFrame,
+    Event, MediaKind, Offer, SendError, TrackId,
 };
 
 /// Pieces of audio whose `AudioFinished` is still to be polled; 60 s of 10 ms pieces are 6000.
 const AUDIO_PIECES_MAX: usize = 8192;
 
-/// The events that tell of a piece: `AudioStarted` and `AudioFinished`. A place for each is reserved
-/// when the piece is accepted, so none is ever lost, and free again when the event was polled or
-/// will never come.
+/// The events that tell of a piece: `AudioStarted` and `AudioFinished`. A place for each is
+/// reserved when the piece is accepted, so none is ever lost, and free again when the event was
+/// polled or will never come.
 const AUDIO_EVENTS: usize = 2;
 
 impl Session {
     /// Queues sound to be sent on the call's first audio track, cut into packets and paced by the
     /// session's clock. Any block length, any of the usual rates, which may change from call to
-    /// call. `AudioStarted` tells when its first sample has been handed to the wire, `AudioFinished`
-    /// when its last one has.
+    /// call. `AudioStarted` tells when its first sample has been handed to the wire,
+    /// `AudioFinished` when its last one has.
     ///
     /// # Errors
     /// Nothing of refused sound is kept. `QueueFull` past 60 s, with the time until there is room,
@@ -81,17 +81,27 @@ impl Session {
     }
 
     fn drop_audio(&mut self, now: Instant) -> AudioCleared {
-        self.clamp(now);
+        let now = self.clamp(now);
         let Some(sender) = &mut self.sender else { return AudioCleared::default() };
-        let cleared = sender.clear();
+        let mut cleared = sender.clear();
+        sender.judge(&mut cleared, now);
         let none = cleared.pieces.iter().filter(|piece| piece.sent == 0).count();
         self.audio_places -= cleared.pieces.len() + none;
         self.follow_audio_timers();
         cleared
     }
 
-    /// Holds back the sound that is queued, until [`Session::resume_audio`]: nothing of it goes out,
-    /// and meanwhile the peer hears what it hears in any pause ([`AudioIdle`](crate::AudioIdle)).
+    /// How far a piece of sound has come, as of the newest time that the session was given: for
+    /// pieces that wait or are being spoken, and for those of which anything was sent and that
+    /// finished or were cleared in the last 10 s, at most 256 of them. `None` for any other, and
+    /// after the end of the call.
+    #[must_use]
+    pub fn audio_progress(&self, id: AudioId) -> Option<AudioProgress> {
+        self.sender.as_ref()?.progress(id, self.last_now)
+    }
+
+    /// Holds back the sound that is queued, until [`Session::resume_audio`]: nothing of it goes
+    /// out, and the peer hears what it hears in any pause ([`AudioIdle`](crate::AudioIdle)).
     /// Pieces keep their places and ids, `send_audio` and `clear_audio` go on as before, and
     /// `QueueFull` names no time.
     ///
@@ -417,7 +427,11 @@ impl Session {
         while let Some(packet) = self.sender.as_mut().and_then(|sender| sender.handle_timeout(now))
         {
             let write = audio_write(line, packet);
-            match self.transport.write_media(&write, now) {
+            let written = self.transport.write_media(&write, now);
+            if let Some(sender) = &mut self.sender {
+                sender.written(line, written == MediaWritten::Taken, now);
+            }
+            match written {
                 MediaWritten::Taken => self.stats.audio_packets_sent += 1,
                 MediaWritten::Dropped | MediaWritten::TooLarge(_) | MediaWritten::NotReady => {
                     self.stats.media_dropped += 1;

@@ -221,6 +221,12 @@ pub(crate) enum TransportEvent {
     /// The peer has acknowledged so much of what was written to a channel.
     BufferedAmountLow(ChannelId),
     Stats(TransportStats),
+    /// The peer's reports name, of the frames of sound that were taken for a line, these first
+    /// ones: the last of them arrived, those before it arrived or are lost. Never a step back.
+    PeerReport {
+        line: Line,
+        packets: u64,
+    },
     /// The peer closed the DTLS connection.
     HungUp,
     /// The peer's certificate is not the one that its offer names.

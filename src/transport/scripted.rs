@@ -15,7 +15,7 @@
 //! | DTLS handshake | [`Frame::Hello`], answered by the same |
 //! | close_notify | [`Frame::Goodbye`] |
 //! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
-//! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] |
+//! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] and [`Frame::Arrived`] |
 //! | SCTP | [`Frame::Chunk`] and [`Frame::Ack`], see [`Stream`] |
 //! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Refused`], [`Frame::Fault`] |
 //!
@@ -472,6 +472,14 @@ impl Scripted {
                     jitter_received: Some(Duration::from_millis(u64::from(jitter_ms))),
                     ..TransportStats::default()
                 }));
+            }
+            // More than was sent is no report of a peer.
+            Frame::Arrived { line, packets } => {
+                let sent = self.next_seq.get(usize::from(line)).copied().unwrap_or(0);
+                let packets = u64::from(packets);
+                if packets <= sent {
+                    self.events.push_back(TransportEvent::PeerReport { line, packets });
+                }
             }
             Frame::Ack { next } => {
                 self.stream.handle_ack(next, now);

@@ -1,6 +1,9 @@
 //! What is sent and received, through the crate's own interface, on virtual time.
 
 mod clear;
+#[cfg(feature = "opus")]
+mod coded;
+mod day;
 mod idle;
 #[cfg(feature = "opus")]
 mod loss;
@@ -30,7 +33,7 @@ fn ms(ms: u64) -> Duration {
 
 /// Virtual time needs one real instant to count from.
 #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
-fn origin() -> Instant {
+pub(super) fn origin() -> Instant {
     Instant::now()
 }
 

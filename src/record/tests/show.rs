@@ -322,6 +322,7 @@ fn what_the_transport_told_is_shown_in_words() {
         (Heard::BufferedAmountLow(1), "room on channel 1"),
         (Heard::Stats(TransportStats::default()), "stats"),
         (Heard::Stats(stats), "stats 42 ms round trip 0.25 of ours lost 0.5 of theirs lost"),
+        (Heard::PeerReport { line: 1, packets: 9 }, "report on 9 packets, line 1"),
         (Heard::HungUp, "hung up"),
         (Heard::Fault("no key".to_owned()), "fault: no key"),
     ]);

@@ -208,6 +208,10 @@ fn other_values(value: &Value) -> Vec<Value> {
             pieces.push((1, 2, 3));
             vec![Value::Cleared(pieces)]
         }
+        Value::ClearedPieces(mut pieces) => {
+            pieces.push((1, 2, 3, 4, 5));
+            vec![Value::ClearedPieces(pieces)]
+        }
         Value::Audio { samples, time, origin, digest } => vec![
             Value::Audio { samples: samples + 1, time, origin, digest },
             Value::Audio { samples, time: time + 1, origin, digest },

@@ -211,3 +211,47 @@ fn the_encoder_expects_the_loss_that_the_peer_reports_if_the_peer_can_repair_it(
     }
     assert_eq!(told(&rig), 0);
 }
+
+#[test]
+fn reports_confirm_what_was_sent_and_a_clear_tells_how_far_it_came() {
+    let mut rig = Rig::connected();
+    let send = |rig: &mut Rig| {
+        rig.session.send_audio(AudioFrame::mono(&[1000; 16_000], 16_000), rig.now).unwrap()
+    };
+    let (first, second) = (send(&mut rig), send(&mut rig));
+    let progress = |rig: &Rig, id| {
+        let told = rig.session.audio_progress(id).map(|p| (p.sent, p.confirmed, p.played_estimate));
+        told.expect("the piece is known")
+    };
+    assert_eq!(rig.session.audio_progress(crate::AudioId(2)), None);
+    assert_eq!(progress(&rig, second), (0, 0, 0));
+    rig.send(encode(&[Frame::Report { rtt_ms: 40, lost_per_mille: 0, jitter_ms: 7 }]));
+    rig.pass(Duration::from_millis(500));
+    let (sent, confirmed, played) = progress(&rig, first);
+    // What the filter keeps back, and what lies on the way: 20 ms, 80 ms, and the packet.
+    assert!((7_900..=8_320).contains(&sent) && confirmed == 0, "{sent} {confirmed}");
+    assert!((sent - 2_240..=sent - 1_600).contains(&played), "{sent} {played}");
+
+    let packets = u32::try_from(rig.session.stats().audio_packets_sent).unwrap();
+    rig.send(encode(&[Frame::Arrived { line: 0, packets: packets - 5 }]));
+    assert_eq!(progress(&rig, first), (sent, sent - 1_600, played));
+    // More than was sent, and another line's.
+    rig.send(encode(&[Frame::Arrived { line: 0, packets: packets + 1 }]));
+    rig.send(encode(&[Frame::Arrived { line: 1, packets: 1 }]));
+    rig.send(encode(&[Frame::Arrived { line: 99, packets: 1 }]));
+    assert_eq!(progress(&rig, first), (sent, sent - 1_600, played));
+
+    let cleared = rig.session.clear_audio(rig.now);
+    let piece = cleared.pieces[0];
+    assert_eq!((piece.confirmed, piece.played_estimate), (sent - 1_600, played));
+    assert_eq!((piece.sent + piece.dropped, cleared.pieces[1].confirmed), (16_000, 0));
+    rig.pass(SECOND);
+    let packets = u32::try_from(rig.session.stats().audio_packets_sent).unwrap();
+    rig.send(encode(&[Frame::Arrived { line: 0, packets }]));
+    assert_eq!(progress(&rig, first), (piece.sent, piece.sent, piece.sent), "the fade included");
+    assert_eq!(rig.session.audio_progress(second), None, "nothing of it was sent");
+    rig.pass(5 * SECOND);
+    rig.check();
+    rig.pass(5 * SECOND);
+    assert_eq!(rig.session.audio_progress(first), None, "it is long over");
+}

@@ -14,7 +14,7 @@ use str0m::{Event, IceConnectionState, Rtc};
 use crate::transport::{
     ChannelId, Line, MediaPacket, TRANSMIT_BYTES_MAX, TransportEvent, TransportStats,
 };
-use crate::{Codec, MediaKind, Transmit, TransportId};
+use crate::{Codec, MediaKind, Offer, Transmit, TransportId};
 
 /// Events that wait to be polled. The session polls them after every call, and one datagram
 /// brings a handful; 4096 small messages fit the engine's whole receive window.
@@ -23,6 +23,9 @@ pub(super) const EVENTS_MAX: usize = 4096;
 /// Channels that are remembered. Pipecat's clients open one; each reconnect of the channel within
 /// a call counts again until it is closed.
 pub(super) const CHANNELS_MAX: usize = 256;
+
+/// Streams of ours whose numbers are followed: two for each line that an offer may have.
+const STREAMS_MAX: usize = 2 * Offer::MEDIA_LINES_MAX;
 
 /// Datagrams are copied into blocks of this size and handed out as slices of them; a block that
 /// nobody holds any more is used again, so sending allocates nothing in the steady state.
@@ -97,6 +100,9 @@ pub(super) struct Output {
     /// Lines whose keyframe is wanted; one datagram may ask for several.
     keyframes: Vec<Line>,
     stats: StatsBatch,
+    streams: Vec<Stream>,
+    /// What the peer's reports name, per line.
+    reports: Vec<LineReport>,
     ice_up: bool,
     hung_up: bool,
 }
@@ -109,6 +115,26 @@ struct Drain {
     stream: Option<u32>,
     /// There is another one.
     is_mixed: bool,
+}
+
+/// A stream of ours.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    ssrc: u32,
+    /// The number of its newest packet, and how many there were.
+    last: u16,
+    packets: u64,
+}
+
+/// What the peer's reports name of a line's packets.
+#[derive(Clone, Copy, Debug)]
+struct LineReport {
+    line: Line,
+    ssrc: u32,
+    /// The packets of streams that the line had before.
+    before: u64,
+    packets: u64,
+    is_news: bool,
 }
 
 /// The engine's figures of one interval. They come in hash order and are put together here.
@@ -151,7 +177,10 @@ impl Output {
             }
             Event::PeerStats(stats) => self.stats.peer = Some(stats),
             Event::MediaIngressStats(stats) => self.stats.ingress.push(stats),
-            Event::MediaEgressStats(stats) => self.stats.egress.push(stats),
+            Event::MediaEgressStats(stats) => {
+                self.peer_report(&stats, rtc);
+                self.stats.egress.push(stats);
+            }
             Event::Closed => self.hang_up(),
             _ => {}
         }
@@ -191,6 +220,13 @@ impl Output {
             }
             self.low = low;
         }
+        for at in 0..self.reports.len() {
+            let report = &mut self.reports[at];
+            if std::mem::take(&mut report.is_news) {
+                let LineReport { line, packets, .. } = *report;
+                self.push(TransportEvent::PeerReport { line, packets });
+            }
+        }
         if let Some(peer) = self.stats.peer.take() {
             let stats = self.figures(&peer);
             self.stats.ingress.clear();
@@ -229,6 +265,7 @@ impl Output {
             }
             TransportEvent::Media(_)
             | TransportEvent::Stats(_)
+            | TransportEvent::PeerReport { .. }
             | TransportEvent::KeyframeRequest(_) => self.counters.events_dropped += 1,
             // Few by nature: states, and channels of which there are at most CHANNELS_MAX.
             other => self.events.push_back(other),
@@ -325,6 +362,7 @@ impl Output {
             debug_assert!(false, "the engine sends from {source}, which is none of ours");
             return;
         };
+        self.follow(&transmit.contents);
         if self.is_full() && !self.is_handshake(&transmit.contents) {
             self.counters.transmits_dropped += 1;
             return;
@@ -336,6 +374,53 @@ impl Output {
         }
         self.drain.transmits += 1;
         self.transmits.push_back(Transmit::udp(transport, source, transmit.destination, payload));
+    }
+
+    /// Follows the numbers of our streams.
+    fn follow(&mut self, contents: &[u8]) {
+        let Some(ssrc) = stream_of(contents) else { return };
+        let number = u16::from_be_bytes([contents[2], contents[3]]);
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
+            let ahead = number.wrapping_sub(stream.last);
+            // What is repeated lies behind.
+            if ahead < 1 << 15 {
+                stream.packets += u64::from(ahead);
+                stream.last = number;
+            }
+        } else if self.streams.len() < STREAMS_MAX {
+            self.streams.push(Stream { ssrc, last: number, packets: 1 });
+        }
+    }
+
+    /// What the peer's last report says of a line's sound. Counted from the newest packet back: how
+    /// often the peer saw the numbers wrap depends on when it began to listen.
+    fn peer_report(&mut self, stats: &MediaEgressStats, rtc: &mut Rtc) {
+        let Some(remote) = &stats.remote else { return };
+        let Some((line, state)) = self.line(stats.mid) else { return };
+        if state.kind != MediaKind::Audio {
+            return;
+        }
+        let mut api = rtc.direct_api();
+        let Some(tx) = api.stream_tx_by_mid(stats.mid, stats.rid) else { return };
+        let ssrc = *tx.ssrc();
+        let stream = |ssrc: u32| self.streams.iter().find(|stream| stream.ssrc == ssrc);
+        let Some(&Stream { last, packets, .. }) = stream(ssrc) else { return };
+        let behind = last.wrapping_sub(*remote.maximum_sequence_number as u16);
+        let Some(packets) = packets.checked_sub(u64::from(behind)) else { return };
+        let at = self.reports.partition_point(|report| report.line < line);
+        if self.reports.get(at).is_none_or(|report| report.line != line) {
+            let new = LineReport { line, ssrc, before: 0, packets: 0, is_news: false };
+            self.reports.insert(at, new);
+        }
+        let old = self.reports[at].ssrc;
+        let before = if old == ssrc { 0 } else { stream(old).map_or(0, |stream| stream.packets) };
+        let report = &mut self.reports[at];
+        report.ssrc = ssrc;
+        report.before += before;
+        let packets = report.before + packets;
+        if packets > report.packets {
+            (report.packets, report.is_news) = (packets, true);
+        }
     }
 
     /// Packets of several streams in one drain, as when one report misses some of each, come

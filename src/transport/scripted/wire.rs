@@ -21,6 +21,7 @@
 //! | 8 | `Chunk` | number 4, channel 2, content 1, data |
 //! | 9 | `Media` | line 1, codec 1, flags 1, level 1, ssrc 4, seq 6, time 6, data |
 //! | 10 | `Refused` | text |
+//! | 11 | `Arrived` | line 1, packets 4 |
 
 use std::fmt;
 
@@ -75,6 +76,13 @@ pub enum Frame<'a> {
         lost_per_mille: u16,
         /// The jitter of what the receiver of this frame gets.
         jitter_ms: u16,
+    },
+    /// Stands for a receiver report: of the packets of a line, these first ones.
+    Arrived {
+        /// The m-line's index.
+        line: u8,
+        /// How many.
+        packets: u32,
     },
     /// Every chunk below `next` has arrived.
     Ack {
@@ -281,6 +289,7 @@ impl<'a> Frame<'a> {
             Frame::Fault(text) | Frame::Refused(text) => FRAME_HEADER_LEN + text.len(),
             Frame::Keyframe { .. } => FRAME_HEADER_LEN + 1,
             Frame::Report { .. } => FRAME_HEADER_LEN + 6,
+            Frame::Arrived { .. } => FRAME_HEADER_LEN + 5,
             Frame::Ack { .. } => FRAME_HEADER_LEN + 4,
             Frame::Chunk(chunk) => CHUNK_OVERHEAD + chunk.data.len(),
             Frame::Media(media) => MEDIA_OVERHEAD + media.data.len(),
@@ -300,6 +309,7 @@ impl<'a> Frame<'a> {
             Frame::Chunk(_) => 8,
             Frame::Media(_) => MEDIA_KIND,
             Frame::Refused(_) => 10,
+            Frame::Arrived { .. } => 11,
         }
     }
 
@@ -312,6 +322,10 @@ impl<'a> Frame<'a> {
                 for number in [rtt_ms, lost_per_mille, jitter_ms] {
                     bytes.extend(number.to_be_bytes());
                 }
+            }
+            Frame::Arrived { line, packets } => {
+                bytes.push(*line);
+                bytes.extend(packets.to_be_bytes());
             }
             Frame::Ack { next } => bytes.extend(next.to_be_bytes()),
             Frame::Chunk(chunk) => chunk.write(bytes),
@@ -341,6 +355,7 @@ impl<'a> Frame<'a> {
             8 => Frame::Chunk(Chunk::read(&mut fields)?),
             MEDIA_KIND => Frame::Media(Media::read(&mut fields)?),
             10 => Frame::Refused(std::str::from_utf8(fields.rest()).ok()?),
+            11 => Frame::Arrived { line: fields.u8()?, packets: fields.u32()? },
             _ => return None,
         };
         fields.0.is_empty().then_some(frame)
@@ -517,6 +532,7 @@ mod tests {
             Frame::Refused("another certificate"),
             Frame::Keyframe { line: 1 },
             Frame::Report { rtt_ms: 20, lost_per_mille: 5, jitter_ms: 3 },
+            Frame::Arrived { line: 3, packets: 70_000 },
             Frame::Ack { next: u32::MAX },
             Frame::Chunk(chunk(Content::Open)),
             Frame::Chunk(chunk(Content::Close)),

@@ -87,16 +87,6 @@ impl Watched {
         cleared
     }
 
-    /// As [`Session::pause_audio`].
-    pub fn pause_audio(&mut self, now: Instant) {
-        self.session.pause_audio(now);
-    }
-
-    /// As [`Session::resume_audio`].
-    pub fn resume_audio(&mut self, now: Instant) {
-        self.session.resume_audio(now);
-    }
-
     /// As [`Session::send_message`].
     ///
     /// # Errors
@@ -229,16 +219,6 @@ impl<'a> WatchedCall<'a> {
             ledger.cleared(&cleared);
         }
         cleared
-    }
-
-    /// As [`Session::pause_audio`].
-    pub fn pause_audio(&mut self, now: Instant) {
-        self.session.pause_audio(now);
-    }
-
-    /// As [`Session::resume_audio`].
-    pub fn resume_audio(&mut self, now: Instant) {
-        self.session.resume_audio(now);
     }
 
     /// As [`Session::send_message`].

@@ -297,6 +297,22 @@ fn while_sound_is_paused_nothing_of_it_leaves_and_afterwards_every_word_is_heard
 }
 
 #[test]
+fn the_reports_of_a_page_confirm_every_sample_that_was_sent() {
+    let mut pair = connected(Setup::new(Kind::Real, 1));
+    let id = pair.send_audio(&steps(1, 100), 24_000).unwrap();
+    pair.drive_for(milliseconds(500));
+    let (mut confirmed, mut played) = (0, 0);
+    for _ in 0..100 {
+        pair.drive_for(milliseconds(100));
+        let progress = pair.session.audio_progress(id).expect("it is not long over");
+        assert!(progress.confirmed >= confirmed && progress.confirmed <= progress.sent);
+        assert!(progress.played_estimate >= played && progress.played_estimate <= progress.sent);
+        (confirmed, played) = (progress.confirmed, progress.played_estimate);
+    }
+    assert_eq!((confirmed, played), (24_000, 24_000));
+}
+
+#[test]
 fn a_minute_of_sound_waits_and_a_second_more_is_refused_with_the_time_until_there_is_room() {
     for kind in Kind::ALL {
         let mut pair = connected(Setup::new(kind, 1));

@@ -1,0 +1,33 @@
+//! The bitrate that is asked for is about what is coded.
+
+use super::loss::{RATE, voice};
+use super::out;
+use crate::PacketTime;
+use crate::audio::codec::AudioCodec;
+use crate::config::AudioOut;
+
+/// The bytes of 10 s of voice.
+fn coded(config: AudioOut) -> usize {
+    let mut encoder = AudioCodec::OpusPure.encoder(config);
+    let voice = voice(RATE as usize * 10);
+    let frames = RATE as usize / 100 * config.packet_time.chunks();
+    let (mut bytes, mut packet) = (0, Vec::new());
+    for samples in voice.chunks_exact(frames) {
+        encoder.encode(samples, &mut packet);
+        bytes += packet.len();
+    }
+    bytes
+}
+
+#[test]
+fn the_bitrate_is_about_what_is_asked_for_at_each_packet_time() {
+    for packet_time in [PacketTime::Ms10, PacketTime::Ms20, PacketTime::Ms40, PacketTime::Ms60] {
+        for bitrate in [16_000, 32_000, 64_000] {
+            let bytes = coded(AudioOut { bitrate, packet_time, ..out(RATE) });
+            let rate = bytes * 8 / 10;
+            println!("{packet_time:?}: {rate} of {bitrate} bit/s");
+            let asked = bitrate as usize;
+            assert!((asked / 2..=asked * 13 / 10).contains(&rate), "{packet_time:?}: {rate}");
+        }
+    }
+}
