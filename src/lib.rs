@@ -81,8 +81,7 @@ pub use entropy::Seed;
 pub use error::{CandidateError, ConfigError, NegotiateError, SendError};
 pub use event::{
     AudioCleared, AudioId, AudioInfo, AudioOrigin, AudioParts, AudioProgress, ClearedPiece,
-    CloseReason,
-    ConnectionState, Delivery, Event, MediaKind, Source, Track, TrackId,
+    CloseReason, ConnectionState, Delivery, Event, MediaKind, Source, Track, TrackId,
 };
 pub use media::frame::{AudioFrame, Codec, EncodedFrame};
 pub use message::Message;
