@@ -346,10 +346,11 @@ impl Config {
         self
     }
 
-    /// How much sound `recv_audio` gives at once. 20 ms by default: what a packet of a browser holds
-    /// (RFC 7587 section 6.1), and the frames that Pipecat's transport hands on (aiortc decodes 20 ms
-    /// at a time). A frame is given with its last sample: frames of 20 ms from packets of 10 ms
-    /// come with every second packet, and where packets are whole frames nothing waits.
+    /// How much sound `recv_audio` gives at once. 20 ms by default: what a packet of a browser
+    /// holds (RFC 7587 section 6.1), and the frames that Pipecat's transport hands on (aiortc
+    /// decodes 20 ms at a time). A frame is given with its last sample: frames of 20 ms from
+    /// packets of 10 ms come with every second packet, and where packets are whole frames nothing
+    /// waits.
     #[must_use]
     pub fn audio_in_frames(mut self, time: FrameTime) -> Config {
         self.audio_in.frame = time;
@@ -372,8 +373,8 @@ impl Config {
         Ok(self)
     }
 
-    /// Whether a peer that offers to send each packet of sound a second time, in the packet after it
-    /// (RED, RFC 2198: `audio/red`), is asked to. On by default: a packet that is lost alone is
+    /// Whether a peer that offers to send each packet of sound a second time, in the packet after
+    /// it (RED, RFC 2198: `audio/red`), is asked to. On by default: a packet that is lost alone is
     /// heard all the same, as it was said, and without a wait. It costs the peer twice the bytes of
     /// its sound, some 4 KB/s; without it browsers mend losses with in-band FEC, which costs
     /// nothing before the first loss and sounds less like what was said.

@@ -87,7 +87,11 @@ fn only_the_transport_names_the_engine() {
         }
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            if ["str0m::", "dimpl::", "fastrand::"].iter().any(|word| code.contains(word)) {
+            // Tests may draw: from a seed that stands there.
+            let is_test = name.contains("/tests/");
+            let words = ["str0m::", "dimpl::", "fastrand::"];
+            let words = if is_test { &words[..2] } else { &words[..] };
+            if words.iter().any(|word| code.contains(word)) {
                 found.push(format!("{name}:{}: {}", number + 1, line.trim()));
             }
         }

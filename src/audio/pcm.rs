@@ -57,8 +57,8 @@ pub(super) struct Pcm {
     samples: VecDeque<i16>,
     /// Samples per channel that are queued.
     len: u64,
-    /// The longest pause that was queued since there was nothing to read. Its time passed in one step,
-    /// before anybody could have read it, so it does not count for the limit.
+    /// The longest pause that was queued since there was nothing to read. Its time passed in one
+    /// step, before anybody could have read it, so it does not count for the limit.
     pause: u64,
     /// Samples per channel before the first queued one.
     position: u64,

@@ -274,7 +274,8 @@ impl Rig {
         };
         for turn in 0..40u8 {
             let seq = u64::from(turn);
-            // Three packets are missing, of the last of which the next holds a copy, one comes late, and then another stream begins.
+            // Three packets are missing, of the last of which the next holds a copy, one comes
+            // late, and then another stream begins.
             match turn {
                 10..=12 => {}
                 13 => self.media(0, (7, 13), &with_copy(13)),

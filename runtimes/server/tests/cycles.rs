@@ -72,8 +72,8 @@ fn until_empty(handle: &Handle) {
     }
 }
 
-#[test]
 #[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
+#[test]
 fn a_thousand_calls_leave_no_session_no_memory_no_descriptor_and_no_thread() {
     // A peer that is gone is given up after 2 s, so that the test need not wait for 20.
     let config = Config::new()

@@ -20,6 +20,7 @@ fn coded(config: AudioOut) -> usize {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn the_bitrate_is_about_what_is_asked_for_at_each_packet_time() {
     for packet_time in [PacketTime::Ms10, PacketTime::Ms20, PacketTime::Ms40, PacketTime::Ms60] {
         for bitrate in [16_000, 32_000, 64_000] {

@@ -73,6 +73,7 @@ fn quality(heard: &[i16], whole: &[i16]) -> f64 {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn lost_packets_come_back_from_the_next_one_better_than_concealment_makes_them_up() {
     let packets = packets(Some(10));
     let mut decoder = OpusDecoder::new(RATE as i32, 1).unwrap();
@@ -87,6 +88,7 @@ fn lost_packets_come_back_from_the_next_one_better_than_concealment_makes_them_u
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn without_loss_not_a_bit_is_spent_on_repairs_and_with_it_the_bitrate_holds() {
     let bytes = |packets: &[Vec<u8>]| packets.iter().map(Vec::len).sum::<usize>();
     let plain = packets(None);

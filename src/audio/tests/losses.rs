@@ -175,8 +175,8 @@ impl Profile {
 }
 
 /// Of packets that are lost each by itself, RED leaves those before which another is lost, and FEC
-/// those too of which the encoder makes no copy, because there is hardly a voice in them. Of a burst
-/// either mends the last packet.
+/// those too of which the encoder makes no copy, because there is hardly a voice in them. Of a
+/// burst either mends the last packet.
 const PROFILES: [Profile; 14] = [
     Profile::new("clean", || independent(0.0), [0.0, 0.0]),
     Profile::new("loss 1 %", || independent(0.01), [0.35, 0.05]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smallrtc::scripted::{Frame, Media, encode};
-use smallrtc::{Codec, Config, TrackId};
+use smallrtc::{Codec, Config, FrameTime, TrackId};
 
 use super::script::Script;
 use super::subject::Subject;
@@ -33,6 +33,8 @@ pub fn rtp(data: &[u8]) {
     let config = Config::clone(&config(true));
     let config = config.dangerous().null_codec(head & 1 == 0).done();
     let config = config.audio_in(48_000, 1 + (head >> 1 & 1)).expect("a rate that is usual");
+    // What is less than a frame would wait for the rest of it, and each sample is counted here.
+    let config = config.audio_in_frames(FrameTime::AsItComes);
     let mut subject = Subject::connected(config.shared());
     if head & 4 == 0 {
         anything(&mut subject, &mut script);
