@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use smallrtc::record::Log;
 use smallrtc_sim::fuzz;
 
 /// Mutations of each input; the search proper is libFuzzer's.
@@ -70,6 +71,14 @@ fn corpora_are_small() {
         let bytes: usize = inputs.iter().map(Vec::len).sum();
         assert!(inputs.len() <= INPUTS_MAX && bytes <= BYTES_MAX, "{name}: {bytes} bytes");
     }
+}
+
+/// Logs of another version are refused before anything is read: what grows from them tries nothing.
+#[test]
+fn most_logs_of_the_corpus_are_of_the_version_that_is_read() {
+    let inputs = corpus("log");
+    let read = inputs.iter().filter(|input| Log::read(input).is_ok()).count();
+    assert!(read * 2 > inputs.len(), "{read} of {} are read: choose the corpus anew", inputs.len());
 }
 
 #[test]
