@@ -77,6 +77,8 @@ pub(super) struct Progress {
     confirmed: Option<Place>,
     played: Option<Place>,
     marks: VecDeque<Mark>,
+    /// How many of `marks`, the first ones, `played` has passed.
+    passed: usize,
     past: VecDeque<Past>,
     half_trip: Duration,
     last: Option<Instant>,
@@ -93,6 +95,7 @@ impl Progress {
             confirmed: None,
             played: None,
             marks: VecDeque::new(),
+            passed: 0,
             past: VecDeque::new(),
             half_trip: Duration::ZERO,
             last: None,
@@ -113,12 +116,13 @@ impl Progress {
         self.packets += u64::from(is_taken);
         let Some(place) = place.filter(|place| Some(*place) > self.sent) else { return };
         self.sent = Some(place);
-        self.played = self.played_at(now);
+        self.pass(now);
         let known = self.played.min(self.confirmed);
         while self.marks.front().is_some_and(|mark| Some(mark.place) <= known)
             || self.marks.len() >= MARKS_MAX
         {
             self.marks.pop_front();
+            self.passed = self.passed.saturating_sub(1);
         }
         // Of one that was not taken the next one's report is the first that may tell.
         let packets = self.packets + u64::from(!is_taken);
@@ -172,8 +176,22 @@ impl Progress {
         (past.at + PAST_TIME >= now).then_some(past.sent)
     }
 
+    /// Moves the played place on, from where it stands: it moves by a packet with each that goes
+    /// out, and to search for it each time was a sixth of a session's work.
+    fn pass(&mut self, now: Instant) {
+        let delay = self.delay();
+        while let Some(mark) = self.marks.get(self.passed).filter(|mark| mark.at + delay <= now) {
+            self.played = self.played.max(Some(mark.place));
+            self.passed += 1;
+        }
+    }
+
+    fn delay(&self) -> Duration {
+        self.packet_time + self.half_trip + PEER_DELAY
+    }
+
     fn played_at(&self, now: Instant) -> Option<Place> {
-        let delay = self.packet_time + self.half_trip + PEER_DELAY;
+        let delay = self.delay();
         let played = self.marks.partition_point(|mark| mark.at + delay <= now);
         let last = played.checked_sub(1).and_then(|last| self.marks.get(last));
         self.played.max(last.map(|mark| mark.place))
@@ -182,6 +200,8 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::audio::tests::origin;
 
@@ -317,5 +337,33 @@ mod tests {
         progress.packet((0, true), place(258, 1), start + PAST_TIME + PACKET);
         progress.ended(AudioId(258), 1);
         assert_eq!(progress.past.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_played_is_the_most_that_any_moment_so_far_has_shown(
+            steps in prop::collection::vec((0..60u64, 0..400u64, any::<bool>()), 1..300),
+        ) {
+            let (start, mut progress) = (origin(), Progress::new(PACKET));
+            let (mut now, mut packets, mut played) = (start, Vec::new(), 0);
+            for (number, (gap, trip, confirms)) in (1..).zip(steps) {
+                now += Duration::from_millis(gap);
+                let past = |packets: &[Instant], progress: &Progress| {
+                    let delay = PACKET + progress.half_trip + PEER_DELAY;
+                    packets.iter().take_while(|at| **at + delay <= now).count() as u64
+                };
+                if trip < 100 {
+                    played = played.max(past(&packets, &progress));
+                    progress.set_round_trip(Duration::from_millis(trip), now);
+                }
+                progress.packet((0, true), place(0, number), now);
+                if confirms {
+                    progress.report(0, number);
+                }
+                packets.push(now);
+                played = played.max(past(&packets, &progress));
+                prop_assert_eq!(figures(&progress, 0, number, now).2, played);
+            }
+        }
     }
 }
