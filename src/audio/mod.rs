@@ -19,7 +19,7 @@ pub(crate) mod send;
 pub(crate) use codec::AudioCodec;
 pub(crate) use queue::Told;
 pub(crate) use receive::AudioReceiver;
-pub(crate) use resample::{RATES, Resampler};
+pub(crate) use resample::{RATES, Resampler, dot, kaiser, nearest, sinc};
 pub(crate) use send::{AudioPacket, AudioSender};
 
 #[cfg(test)]

@@ -104,12 +104,12 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn sinc(x: f64) -> f64 {
+pub(crate) fn sinc(x: f64) -> f64 {
     if x.abs() < 1e-12 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
 /// The window at `x` from -1 to 1.
-fn kaiser(x: f64) -> f64 {
+pub(crate) fn kaiser(x: f64) -> f64 {
     bessel(BETA * (1.0 - x * x).max(0.0).sqrt()) / bessel(BETA)
 }
 
@@ -126,7 +126,7 @@ fn bessel(x: f64) -> f64 {
 
 /// The sum of products. `LANES` partial sums, in a fixed order: the same bits on every machine,
 /// and a loop that the compiler vectorises.
-fn dot(taps: &[f32], samples: &[f32]) -> f32 {
+pub(crate) fn dot(taps: &[f32], samples: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     for (taps, samples) in taps.chunks_exact(LANES).zip(samples.chunks_exact(LANES)) {
         for lane in 0..LANES {
@@ -145,7 +145,7 @@ fn dot(taps: &[f32], samples: &[f32]) -> f32 {
 
 /// Rounds to the nearest integer, ties to even, and clips. At 1.5 * 2^23 a float's last bit is one,
 /// so the addition itself rounds; without SSE4.1 `round_ties_even` is a call into the C library.
-fn nearest(sample: f32) -> i16 {
+pub(crate) fn nearest(sample: f32) -> i16 {
     const ONES: f32 = 12_582_912.0;
     ((sample + ONES) - ONES) as i16
 }

@@ -12,11 +12,13 @@
 //! | [`OpusPass`] | bytes of an Ogg Opus file, time | coded frames for `send_encoded`, when due |
 //! | [`Recorder`] | sound both ways, time | a WAV or Ogg Opus file, as long as the call |
 //! | [`PacketRecorder`] | coded frames | an Ogg Opus file, as long as the call |
+//! | [`DriftCorrector`] | sound at a peer's clock | the same at ours |
 //! | [`Relay`] | items of one source | the same items, for each who subscribes |
 //! | [`Blackhole`] | anything | a count |
 //! | [`Player`] | a source, events of a session | pieces for `send_audio`, 200 ms ahead |
 
 mod audio_file;
+mod drift;
 mod file;
 pub(crate) mod frame;
 pub mod ogg;
@@ -33,6 +35,7 @@ pub mod wav;
 mod tests;
 
 pub use audio_file::{AudioFile, AudioFileError};
+pub use drift::{DriftCorrector, DriftCounters};
 pub use file::{FileRead, FileWrite};
 pub use ogg::{OggCounters, OggItem, OggOpusReader, OggOpusWriter, OggPacket, OpusHead, OpusTags};
 pub use pass::{OpusPass, PassError};

@@ -5,23 +5,11 @@ use std::iter::repeat_n;
 use std::time::Duration;
 
 use crate::audio::{RATES, Resampler};
+use crate::media::drift::{Meter, Stretch, nanos_of};
 use crate::{AudioFrame, AudioId};
 
 /// How much may wait to be written, in seconds. 61: what a session queues, and what is held behind.
 const AHEAD_MAX: u64 = 61;
-
-/// How far apart the peer's clock and ours may be before it is corrected, in milliseconds. 10: half
-/// of what a call may be late after hours.
-const DRIFT_MS: u64 = 10;
-
-/// And how far before it is corrected in the middle of speech.
-const DRIFT_LOUD_MS: u64 = 200;
-
-/// Over how long the least delay is looked for, in seconds. 10: some packet in it was not delayed.
-const WINDOW: u64 = 10;
-
-/// Sound below this is quiet: -50 dB.
-const QUIET: u16 = 100;
 
 /// How far heard sound may lie ahead of the present, or behind what was heard, in milliseconds,
 /// before its clock is taken to have been set anew.
@@ -61,12 +49,10 @@ struct Anchor {
     position: i64,
     /// The sample of media time that is expected next.
     next: u64,
-    /// The least delay in this window, and the one of the first window.
-    least: i64,
-    usual: Option<i64>,
-    window_ends: u64,
-    /// Samples to be put in, or taken out when it is negative.
-    correction: i64,
+    /// How far the peer's clock has drifted from ours.
+    meter: Meter,
+    /// Samples to be put in, or taken out when it is negative, because the delay has jumped.
+    jump: i64,
 }
 
 impl Anchor {
@@ -95,9 +81,12 @@ pub(super) struct Lane {
     anchor: Option<Anchor>,
     /// With the rate that it converts.
     resampler: Option<(u32, Resampler)>,
-    /// Scratch: one channel, at its own rate and at ours.
+    /// Works off what the clocks drift apart.
+    stretch: Stretch,
+    /// Scratch: one channel, at its own rate, at ours, and stretched.
     mono: Vec<i16>,
     converted: Vec<i16>,
+    stretched: Vec<i16>,
     pub(super) late: u64,
     pub(super) filled: u64,
     pub(super) dropped: u64,
@@ -114,8 +103,10 @@ impl Lane {
             samples: VecDeque::new(),
             anchor: None,
             resampler: None,
+            stretch: Stretch::new(1),
             mono: Vec::new(),
             converted: Vec::new(),
+            stretched: Vec::new(),
             late: 0,
             filled: 0,
             dropped: 0,
@@ -227,16 +218,16 @@ impl Lane {
         if seen == per_channel || !self.fold(frame, seen) {
             return;
         }
-        let is_quiet = self.mono.iter().all(|sample| sample.unsigned_abs() < QUIET);
         self.convert(frame.rate, begins || gap > 0);
-        self.correct(is_quiet);
+        self.forget_held(begins || gap > 0);
+        self.watch(sample + per_channel, per_channel, now);
+        self.jump_over();
         let Some(anchor) = &mut self.anchor else { return };
         let start = anchor.at(anchor.next + gap, self.rate);
         self.filled += start - anchor.at(anchor.next, self.rate);
         anchor.next = sample + per_channel;
-        let end = anchor.at(anchor.next, self.rate);
+        self.follow();
         self.put(start);
-        self.watch(end, now);
     }
 
     /// The first block: it ends now. False when its form is not known.
@@ -252,49 +243,77 @@ impl Lane {
             sample,
             position: position as i64,
             next: sample,
-            least: i64::MAX,
-            usual: None,
-            window_ends: now + WINDOW * u64::from(self.rate),
-            correction: 0,
+            meter: Meter::default(),
+            jump: 0,
         });
         true
     }
 
-    /// Looks at the delay of what was heard, whose end stands at `end`.
-    fn watch(&mut self, end: u64, now: u64) {
-        let (drift, window) = (self.ms(DRIFT_MS) as i64, WINDOW * u64::from(self.rate));
-        let Some(anchor) = &mut self.anchor else { return };
-        anchor.least = anchor.least.min(now as i64 - end as i64);
-        if now < anchor.window_ends {
+    /// What is held back was said before a hole: it does not come after it.
+    fn forget_held(&mut self, is_hole: bool) {
+        if !is_hole {
             return;
         }
-        let usual = *anchor.usual.get_or_insert(anchor.least);
-        let off = anchor.least - usual;
-        if off.abs() > drift {
-            anchor.correction = off;
+        let held = self.stretch.held() as i64;
+        self.stretch.reset();
+        if let Some(anchor) = &mut self.anchor {
+            anchor.position += held;
+            anchor.meter.worked_off(nanos_of(held, self.rate));
         }
-        (anchor.least, anchor.window_ends) = (i64::MAX, now + window);
     }
 
-    /// Puts silence in, or takes some out, where a correction is due and nobody hears it.
-    fn correct(&mut self, is_quiet: bool) {
-        let loud = self.ms(DRIFT_LOUD_MS);
+    /// Looks at the delay of what was heard: `len` samples, up to this one of media time.
+    fn watch(&mut self, end: u64, len: u64, now: u64) {
+        let at = |samples: u64, rate: u32| {
+            let nanos = u128::from(samples) * 1_000_000_000 / u128::from(rate);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
         let Some(anchor) = &mut self.anchor else { return };
-        let size = anchor.correction.unsigned_abs();
-        if size == 0 || !(is_quiet || size > loud) {
-            return;
+        let (end, len) = (at(end, anchor.rate), at(len, anchor.rate));
+        if let Some(jump) = anchor.meter.hear(end, len, at(now, self.rate)) {
+            // What comes later by more than is held behind would never be in time again.
+            anchor.meter.accept(jump);
+            anchor.jump += (i128::from(jump) * i128::from(self.rate) / 1_000_000_000) as i64;
         }
-        if anchor.correction > 0 {
+    }
+
+    /// Puts silence in, or takes sound out, where the delay has jumped.
+    fn jump_over(&mut self) {
+        let Some(anchor) = &mut self.anchor else { return };
+        let size = anchor.jump.unsigned_abs();
+        if anchor.jump > 0 {
             anchor.position += size as i64;
             self.corrected += size;
-            anchor.correction = 0;
-        } else {
+            anchor.jump = 0;
+        } else if anchor.jump < 0 {
             let taken = size.min(self.converted.len() as u64);
             anchor.position -= taken as i64;
             self.converted.drain(..taken as usize);
             self.corrected += taken;
-            anchor.correction += taken as i64;
+            anchor.jump += taken as i64;
         }
+    }
+
+    /// Follows the clocks: what was converted becomes a little longer or shorter.
+    fn follow(&mut self) {
+        let Some(anchor) = &mut self.anchor else { return };
+        let is_quiet = anchor.meter.is_quiet(&self.converted);
+        let ratio = anchor.meter.ratio(is_quiet);
+        if ratio == 0 && self.stretch.passes_through() {
+            return self.stretch.pass(&self.converted);
+        }
+        if ratio == 0 && is_quiet {
+            self.stretch.snap();
+        }
+        let was_held = self.stretch.held() as i64;
+        self.stretched.clear();
+        let given = self.stretch.process(&self.converted, ratio, &mut self.stretched) as i64;
+        let more = given - self.converted.len() as i64;
+        anchor.position += more;
+        anchor.meter.worked_off(nanos_of(more, self.rate));
+        // What is held back from now on is not taken out.
+        self.corrected += (more + self.stretch.held() as i64 - was_held).unsigned_abs();
+        std::mem::swap(&mut self.converted, &mut self.stretched);
     }
 
     /// Places sound that is queued to be said; `None` when its form is not known.

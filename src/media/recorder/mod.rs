@@ -12,7 +12,8 @@
 //! | heard sound that came before, or too late | dropped, counted |
 //! | a gap in media time | silence |
 //! | media time that lies more than 2 s off | a new clock: the block ends now, counted |
-//! | the peer's clock drifts from ours by more than 10 ms | a correction in the next quiet block |
+//! | the peer's clock drifts from ours | a little longer or shorter, as by a [`DriftCorrector`](super::DriftCorrector) |
+//! | the delay changes by more than 100 ms | silence, or a cut, of as much |
 //! | sound that is queued (`send_audio`) | a place behind what is queued, from now on |
 //! | it finishes later than that (a stall) | what follows is moved back |
 //! | it is cleared | what was not sent is not recorded |
@@ -82,7 +83,7 @@ pub struct RecorderCounters {
     pub filled: u64,
     /// How often heard media time lay more than 2 s off and was taken to have begun anew.
     pub restarts: u64,
-    /// Samples that were put in or taken out against drift.
+    /// Samples that were put in or taken out against drift, and where a delay jumped.
     pub corrected: u64,
     /// Samples that had no room: more than 61 s ahead.
     pub dropped: u64,

@@ -12,10 +12,11 @@
 //! hearing nothing else.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
+use smallrtc::media::DriftCorrector;
 use smallrtc::rtvi::{Capabilities, Rtvi, RtviEvent, RtviMessage};
 use smallrtc::{
     AudioFrame, CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId,
@@ -129,6 +130,8 @@ async fn send_coded(peer: &Peer, track: TrackId, frame: EncodedFrame) {
 /// The way back of sound.
 #[derive(Debug, Default)]
 struct Sound {
+    /// The peer speaks by its own clock, and the echo goes out by ours.
+    drift: DriftCorrector,
     backlog: Backlog,
     begun: bool,
 }
@@ -139,9 +142,12 @@ impl Sound {
             self.begun = true;
             self.lead(peer, block).await;
         }
-        let duration = duration(block.frame());
-        if self.backlog.takes(duration) {
-            self.send(peer, block.frame()).await;
+        if self.backlog.takes(duration(block.frame())) {
+            // Taken out, so that it can lend its samples to what waits for room.
+            let mut drift = std::mem::take(&mut self.drift);
+            let frame = drift.correct(block.frame(), block.time, Instant::now());
+            self.send(peer, frame).await;
+            self.drift = drift;
         } else {
             debug!(shard = peer.shard(), call = %peer.id(), skipped = self.backlog.skipped(), "the echo lagged");
         }

@@ -1,5 +1,6 @@
 //! A file is as long as its call, whatever came.
 
+mod drift;
 mod packets;
 mod sound;
 
