@@ -7,6 +7,7 @@
 //! | call | what happens |
 //! | --- | --- |
 //! | [`Player::feed`] | pieces of 20 ms are queued until 200 ms wait |
+//! | [`Player::next_piece`], [`Player::queued`] | the same, where `send_audio` is awaited |
 //! | [`Player::handle_event`] | a piece went out; feed again |
 //! | [`Player::pause`] | nothing more is queued; 200 ms are still heard |
 //! | `clear_audio`, [`Player::handle_cleared`] | they are not: what was dropped is kept, and is played first |
@@ -17,7 +18,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{AudioFile, AudioSource};
+use super::{AudioFile, AudioFormat, AudioSource};
 use crate::{AudioCleared, AudioFrame, AudioId, Event};
 
 /// How far ahead of the wire sound is queued. 200 ms: an event loop that is late by less than that
@@ -52,7 +53,9 @@ struct Piece {
 pub struct Player<S> {
     source: S,
     pieces: VecDeque<Piece>,
-    /// What the session gave back or did not take: played before the source goes on.
+    /// What is offered to the session, until that has taken it.
+    offered: Vec<i16>,
+    /// What the session gave back: played before the source goes on.
     returned: VecDeque<i16>,
     /// Samples of all channels in `pieces`.
     ahead: usize,
@@ -68,6 +71,7 @@ impl<S: AudioSource> Player<S> {
         Player {
             source,
             pieces: VecDeque::new(),
+            offered: Vec::new(),
             returned: VecDeque::new(),
             ahead: 0,
             is_paused: false,
@@ -85,40 +89,41 @@ impl<S: AudioSource> Player<S> {
         &mut self,
         mut send: impl FnMut(AudioFrame<'_>) -> Result<AudioId, E>,
     ) -> Result<(), E> {
-        let Some(format) = self.source.format() else { return Ok(()) };
-        let channels = usize::from(format.channels);
-        let samples = |duration: Duration| {
-            (u128::from(format.rate) * duration.as_millis() / 1_000) as usize * channels
-        };
-        while !self.is_paused && self.ahead + samples(PIECE) <= samples(AHEAD) {
-            let mut samples = self.next_piece(samples(PIECE));
-            if samples.is_empty() {
-                break;
-            }
-            let frame =
-                AudioFrame { samples: &samples, rate: format.rate, channels: format.channels };
-            match send(frame) {
-                Ok(id) => {
-                    self.ahead += samples.len();
-                    self.pieces.push_back(Piece { id, samples });
-                }
-                Err(error) => {
-                    samples.extend(self.returned.drain(..));
-                    self.returned = samples.into();
-                    return Err(error);
-                }
-            }
+        while let Some(piece) = self.next_piece() {
+            let id = send(piece)?;
+            self.queued(id);
         }
         Ok(())
     }
 
-    fn next_piece(&mut self, len: usize) -> Vec<i16> {
-        let mut samples: Vec<i16> = self.returned.drain(..len.min(self.returned.len())).collect();
-        let start = samples.len();
-        samples.resize(len, 0);
-        let pulled = self.source.pull(&mut samples[start..]);
-        samples.truncate(start + pulled);
-        samples
+    /// The next piece that is to be queued, where `feed` cannot be used because `send_audio` is
+    /// awaited; `None` when enough is queued. The same piece is given again until
+    /// [`Player::queued`] tells that it was taken.
+    pub fn next_piece(&mut self) -> Option<AudioFrame<'_>> {
+        let AudioFormat { rate, channels } = self.source.format()?;
+        let samples = |duration: Duration| {
+            (u128::from(rate) * duration.as_millis() / 1_000) as usize * usize::from(channels)
+        };
+        let len = samples(PIECE);
+        if self.is_paused || self.ahead + len > samples(AHEAD) {
+            return None;
+        }
+        if self.offered.is_empty() {
+            let returned = len.min(self.returned.len());
+            self.offered.extend(self.returned.drain(..returned));
+            self.offered.resize(len, 0);
+            let pulled = self.source.pull(&mut self.offered[returned..]);
+            self.offered.truncate(returned + pulled);
+        }
+        let samples = self.offered.as_slice();
+        (!samples.is_empty()).then_some(AudioFrame { samples, rate, channels })
+    }
+
+    /// Takes the id that `Session::send_audio` gave for the piece of [`Player::next_piece`].
+    pub fn queued(&mut self, id: AudioId) {
+        let samples = std::mem::take(&mut self.offered);
+        self.ahead += samples.len();
+        self.pieces.push_back(Piece { id, samples });
     }
 
     /// Takes an event of the session. Others than `AudioFinished` of a piece of this player do
@@ -145,6 +150,7 @@ impl<S: AudioSource> Player<S> {
             let dropped = dropped.saturating_mul(channels).min(piece.samples.len());
             kept.extend_from_slice(&piece.samples[piece.samples.len() - dropped..]);
         }
+        kept.append(&mut self.offered);
         kept.extend(self.returned.drain(..));
         self.returned = kept.into();
     }
@@ -170,8 +176,9 @@ impl<S: AudioSource> Player<S> {
         self.is_paused
     }
 
-    /// Forgets what was taken back.
+    /// Forgets what was taken back, and what was offered and not queued.
     pub fn discard(&mut self) {
+        self.offered.clear();
         self.returned.clear();
     }
 
@@ -186,7 +193,8 @@ impl<S: AudioSource> Player<S> {
     /// Whether the source ended and all of it went out.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.source.is_ended() && self.returned.is_empty() && self.pieces.is_empty()
+        let is_empty = self.returned.is_empty() && self.offered.is_empty();
+        self.source.is_ended() && is_empty && self.pieces.is_empty()
     }
 
     /// What is played.
@@ -307,6 +315,29 @@ mod tests {
         assert_eq!(queue.feed(&mut player, 3), Err(()));
         queue.feed(&mut player, 100).unwrap();
         assert_eq!(queue.sent.concat(), (0..400).collect::<Vec<i16>>());
+    }
+
+    #[test]
+    fn a_piece_is_offered_until_it_is_queued_and_given_back_by_a_clear() {
+        let mut player = Player::new(Steps { next: 0, end: 10_000 });
+        for _ in 0..3 {
+            let piece = player.next_piece().unwrap();
+            assert_eq!((piece.samples, piece.rate), (&(0..40).collect::<Vec<i16>>()[..], 1_000));
+        }
+        player.queued(AudioId(0));
+        assert_eq!(player.next_piece().unwrap().samples[0], 40);
+        let cleared = ClearedPiece::new(AudioId(0), 5, 15);
+        player.handle_cleared(&AudioCleared { pieces: vec![cleared] });
+        let mut queue = Queue::default();
+        queue.feed(&mut player, 100).unwrap();
+        assert_eq!(queue.sent.concat(), (10..410).collect::<Vec<i16>>());
+        player.pause();
+        player.handle_event(&finished(0, 20));
+        assert!(player.next_piece().is_none(), "paused");
+        player.resume();
+        assert_eq!(player.next_piece().unwrap().samples[0], 410);
+        player.discard();
+        assert_eq!(player.next_piece().unwrap().samples[0], 450, "what was offered is forgotten");
     }
 
     #[test]
