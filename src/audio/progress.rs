@@ -72,13 +72,12 @@ pub(super) struct Progress {
     line: Line,
     packets: u64,
     before: u64,
-    /// `None`: nothing yet.
+    /// `None`: nothing yet. What was played is noted here when its mark goes, or when the round trip
+    /// changes; until then its mark tells.
     sent: Option<Place>,
     confirmed: Option<Place>,
     played: Option<Place>,
     marks: VecDeque<Mark>,
-    /// How many of `marks`, the first ones, `played` has passed.
-    passed: usize,
     past: VecDeque<Past>,
     half_trip: Duration,
     last: Option<Instant>,
@@ -95,7 +94,6 @@ impl Progress {
             confirmed: None,
             played: None,
             marks: VecDeque::new(),
-            passed: 0,
             past: VecDeque::new(),
             half_trip: Duration::ZERO,
             last: None,
@@ -116,14 +114,7 @@ impl Progress {
         self.packets += u64::from(is_taken);
         let Some(place) = place.filter(|place| Some(*place) > self.sent) else { return };
         self.sent = Some(place);
-        self.pass(now);
-        let known = self.played.min(self.confirmed);
-        while self.marks.front().is_some_and(|mark| Some(mark.place) <= known)
-            || self.marks.len() >= MARKS_MAX
-        {
-            self.marks.pop_front();
-            self.passed = self.passed.saturating_sub(1);
-        }
+        self.forget_marks(now);
         // Of one that was not taken the next one's report is the first that may tell.
         let packets = self.packets + u64::from(!is_taken);
         self.marks.push_back(Mark { packets, at: now, place });
@@ -176,14 +167,26 @@ impl Progress {
         (past.at + PAST_TIME >= now).then_some(past.sent)
     }
 
-    /// Moves the played place on, from where it stands: it moves by a packet with each that goes
-    /// out, and to search for it each time was a sixth of a session's work.
-    fn pass(&mut self, now: Instant) {
-        let delay = self.delay();
-        while let Some(mark) = self.marks.get(self.passed).filter(|mark| mark.at + delay <= now) {
-            self.played = self.played.max(Some(mark.place));
-            self.passed += 1;
+    /// Makes room for one more mark: forgets those that were confirmed and played, and the oldest
+    /// at the limit.
+    fn forget_marks(&mut self, now: Instant) {
+        while let Some(first) = self.marks.front() {
+            let place = Some(first.place);
+            if place > self.confirmed && self.marks.len() < MARKS_MAX {
+                return;
+            }
+            if self.was_played(first, now) {
+                self.played = self.played.max(place);
+            }
+            if place > self.played && self.marks.len() < MARKS_MAX {
+                return;
+            }
+            self.marks.pop_front();
         }
+    }
+
+    fn was_played(&self, mark: &Mark, now: Instant) -> bool {
+        mark.at + self.delay() <= now
     }
 
     fn delay(&self) -> Duration {
@@ -191,8 +194,7 @@ impl Progress {
     }
 
     fn played_at(&self, now: Instant) -> Option<Place> {
-        let delay = self.delay();
-        let played = self.marks.partition_point(|mark| mark.at + delay <= now);
+        let played = self.marks.partition_point(|mark| self.was_played(mark, now));
         let last = played.checked_sub(1).and_then(|last| self.marks.get(last));
         self.played.max(last.map(|mark| mark.place))
     }
