@@ -36,14 +36,6 @@ struct Segment {
     is_stored: bool,
 }
 
-/// The first `len` of a queue's samples, in the two pieces that they lie in: whole slices are
-/// copied at once, an iterator over the ring is not (measured: a tenth of a call's time).
-pub(super) fn front(queue: &VecDeque<i16>, len: usize) -> [&[i16]; 2] {
-    let (first, second) = queue.as_slices();
-    let from_first = len.min(first.len());
-    [&first[..from_first], &second[..len - from_first]]
-}
-
 /// A queue of decoded sound.
 #[derive(Debug)]
 pub(super) struct Pcm {
@@ -54,7 +46,10 @@ pub(super) struct Pcm {
     /// Where the frame ends of which something was read.
     frame_end: u64,
     segments: VecDeque<Segment>,
-    samples: VecDeque<i16>,
+    /// Stored samples in one piece, and how many of them, the first ones, were given out: nearly
+    /// always all of them are, so that nothing is ever moved.
+    samples: Vec<i16>,
+    given: usize,
     /// Samples per channel that are queued.
     len: u64,
     /// The longest pause that was queued since there was nothing to read. Its time passed in one
@@ -73,7 +68,8 @@ impl Pcm {
             frame: frame.samples(rate),
             frame_end: 0,
             segments: VecDeque::new(),
-            samples: VecDeque::new(),
+            samples: Vec::new(),
+            given: 0,
             len: 0,
             pause: 0,
             position: 0,
@@ -83,7 +79,12 @@ impl Pcm {
 
     /// Appends samples, interleaved.
     pub(super) fn push(&mut self, samples: &[i16], origin: AudioOrigin) {
-        self.samples.extend(samples);
+        if self.given > self.samples.len() / 2 {
+            // As many are moved as were given out since the last time, at most.
+            self.samples.drain(..self.given);
+            self.given = 0;
+        }
+        self.samples.extend_from_slice(samples);
         self.append(per_channel(samples.len(), self.channels) as u64, origin, true);
     }
 
@@ -109,7 +110,7 @@ impl Pcm {
             let taken = segment.len.min(left);
             let (piece, rest) = out.split_at_mut(taken as usize * self.channels);
             if is_stored {
-                self.copy(piece);
+                piece.copy_from_slice(&self.samples[self.given..][..piece.len()]);
             } else {
                 piece.fill(0);
             }
@@ -121,15 +122,6 @@ impl Pcm {
             self.pause = 0;
         }
         Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, parts))
-    }
-
-    /// Copies the oldest stored samples.
-    fn copy(&self, mut out: &mut [i16]) {
-        for part in front(&self.samples, out.len()) {
-            let (filled, rest) = out.split_at_mut(part.len());
-            filled.copy_from_slice(part);
-            out = rest;
-        }
     }
 
     /// How many samples per channel a reader with room enough gets now.
@@ -151,6 +143,7 @@ impl Pcm {
     pub(super) fn discard(&mut self) {
         self.segments.clear();
         self.samples.clear();
+        self.given = 0;
         self.position += self.len;
         self.dropped += self.len;
         (self.len, self.pause) = (0, 0);
@@ -190,7 +183,7 @@ impl Pcm {
     fn keep_to_limits(&mut self) {
         let max = PCM_MAX.as_secs() * u64::from(self.rate);
         loop {
-            let stored = per_channel(self.samples.len(), self.channels) as u64;
+            let stored = per_channel(self.samples.len() - self.given, self.channels) as u64;
             let sound = stored.saturating_sub(max);
             let all = self.len.saturating_sub(max + self.pause);
             let Some(first) = self.segments.front().filter(|_| sound.max(all) > 0) else { break };
@@ -206,7 +199,11 @@ impl Pcm {
         let segment = self.segments.front_mut().expect("the caller has looked at it");
         segment.len -= len;
         if segment.is_stored {
-            self.samples.drain(..len as usize * self.channels);
+            self.given += len as usize * self.channels;
+            if self.given == self.samples.len() {
+                self.samples.clear();
+                self.given = 0;
+            }
         }
         if segment.len == 0 {
             self.segments.pop_front();
@@ -235,5 +232,26 @@ mod tests {
         assert_eq!(pcm.dropped(), 16_001);
         pcm.push(&[1], AudioOrigin::Decoded);
         assert_eq!(pcm.dropped(), 16_002);
+    }
+
+    #[test]
+    fn a_reader_that_never_catches_up_gets_each_sample_once_and_room_does_not_grow() {
+        let mut pcm = Pcm::new(8_000, 1, FrameTime::Ms20);
+        let mut numbers = (0..=i16::MAX).cycle();
+        let mut expected = numbers.clone();
+        let mut push = |pcm: &mut Pcm, len| {
+            let samples: Vec<i16> = numbers.by_ref().take(len).collect();
+            pcm.push(&samples, AudioOrigin::Decoded);
+        };
+        push(&mut pcm, 1_000);
+        let mut room = 0;
+        for round in 0..10_000 {
+            push(&mut pcm, 160);
+            let mut out = [0; 160];
+            assert_eq!(pcm.read(&mut out).map(|info| info.samples), Some(160));
+            assert!(expected.by_ref().take(160).eq(out), "round {round}");
+            room = if round == 100 { pcm.samples.capacity() } else { room };
+        }
+        assert_eq!((pcm.samples.capacity(), pcm.dropped()), (room, 0));
     }
 }

@@ -21,7 +21,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::audio::pcm::front;
 use crate::audio::progress::Place;
 use crate::audio::resample::{RATES, Resampler};
 use crate::config::AudioOut;
@@ -379,6 +378,14 @@ impl Queue {
             self.pieces.shrink_to(RETAINED_PIECES);
         }
     }
+}
+
+/// The first `len` of a queue's samples, in the two pieces that they lie in: whole slices are
+/// copied at once, an iterator over the ring is not (measured: a tenth of a call's time).
+fn front(queue: &VecDeque<i16>, len: usize) -> [&[i16]; 2] {
+    let (first, second) = queue.as_slices();
+    let from_first = len.min(first.len());
+    [&first[..from_first], &second[..len - from_first]]
 }
 
 fn check(frame: AudioFrame<'_>) -> Result<(), SendError> {
