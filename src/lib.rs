@@ -73,6 +73,7 @@ mod transport;
 mod ufrag;
 mod video;
 
+pub use audio::Redundancy;
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
 pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};
 pub use datagram::{Datagram, Protocol, Transmit, TransportId};

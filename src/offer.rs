@@ -28,6 +28,8 @@ pub(crate) struct MediaLine {
     /// Payload types of Opus, and those whose format says `useinbandfec=1`: a bit for each.
     opus: u128,
     inband_fec: u128,
+    /// Payload types of sound with copies of what was before it (RED, RFC 2198): a bit for each.
+    red: u128,
 }
 
 impl MediaLine {
@@ -35,6 +37,16 @@ impl MediaLine {
     /// section 6.1).
     pub(crate) fn repairs_opus(&self) -> bool {
         self.opus & self.inband_fec != 0
+    }
+
+    /// Whether the peer takes sound with copies under this payload type.
+    pub(crate) fn takes_red(&self, payload_type: u8) -> bool {
+        1_u128.checked_shl(u32::from(payload_type)).is_some_and(|bit| self.red & bit != 0)
+    }
+
+    /// Whether the peer takes sound with copies at all.
+    pub(crate) fn offers_red(&self) -> bool {
+        self.kind == LineKind::Audio && self.red != 0
     }
 }
 
@@ -233,6 +245,7 @@ impl Reader {
             stopped: port == 0,
             opus: 0,
             inband_fec: 0,
+            red: 0,
         });
         Ok(())
     }
@@ -264,8 +277,11 @@ impl Reader {
     fn rtpmap(&mut self, value: &str) {
         let Some((payload_type, format)) = value.split_once(' ') else { return };
         let name = format.split('/').next().unwrap_or_default();
-        if let Some(media) = self.media.last_mut().filter(|_| name.eq_ignore_ascii_case("opus")) {
+        let Some(media) = self.media.last_mut() else { return };
+        if name.eq_ignore_ascii_case("opus") {
             media.opus |= bit(payload_type);
+        } else if name.eq_ignore_ascii_case("red") {
+            media.red |= bit(payload_type);
         }
     }
 

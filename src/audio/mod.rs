@@ -13,12 +13,14 @@ mod pcm;
 mod progress;
 mod queue;
 pub(crate) mod receive;
+mod redundancy;
 mod resample;
 pub(crate) mod send;
 
 pub(crate) use codec::AudioCodec;
 pub(crate) use queue::Told;
 pub(crate) use receive::AudioReceiver;
+pub use redundancy::Redundancy;
 pub(crate) use resample::{RATES, Resampler, dot, kaiser, nearest, sinc};
 pub(crate) use send::{AudioPacket, AudioSender};
 

@@ -45,7 +45,7 @@ use crate::audio::progress::Progress;
 use crate::audio::queue::{Queue, Told};
 use crate::config::{AudioIdle, AudioOut};
 use crate::transport::Line;
-use crate::{AudioCleared, AudioFrame, AudioId, AudioProgress, SendError};
+use crate::{AudioCleared, AudioFrame, AudioId, AudioProgress, Redundancy, SendError};
 
 /// Between two packets of silence in a pause: RFC 7587 section 3.1.3, what libopus does.
 const DTX_INTERVAL: Duration = Duration::from_millis(400);
@@ -73,6 +73,8 @@ pub(crate) struct AudioPacket<'a> {
     pub(crate) talkspurt: bool,
     /// -dBov from 0, the loudest, to 127, and whether it holds sound of a piece (RFC 6464).
     pub(crate) level: (u8, bool),
+    /// It is to take a copy of the packet before along (RED, RFC 2198).
+    pub(crate) redundant: bool,
 }
 
 /// What a sender counted.
@@ -96,6 +98,8 @@ pub(crate) struct AudioSender {
     loss: LossEstimate,
     /// Whether the peer makes use of what repairs lost packets.
     repairs: bool,
+    /// Whether the peer takes packets with copies.
+    takes_copies: bool,
     /// What the encoder was told last, in percent.
     told_loss: u8,
     running: bool,
@@ -134,6 +138,7 @@ impl AudioSender {
             progress: Progress::new(config.packet_time.duration()),
             loss: LossEstimate::default(),
             repairs: false,
+            takes_copies: false,
             told_loss: 0,
             running: false,
             deadline: None,
@@ -236,6 +241,11 @@ impl AudioSender {
         self.tell_loss();
     }
 
+    /// Whether the peer takes packets that hold a copy of the one before. Without it none does.
+    pub(crate) fn set_takes_copies(&mut self, takes_copies: bool) {
+        self.takes_copies = takes_copies;
+    }
+
     /// The peer reports what fraction of the packets it missed, 0 to 1.
     pub(crate) fn report_loss(&mut self, fraction: f32) {
         self.loss.report(fraction);
@@ -275,7 +285,13 @@ impl AudioSender {
         self.last = Some(due);
         self.deadline = self.pause().map(|pause| due + pause);
         let rtp_time = rtp_time(due.saturating_duration_since(epoch));
-        Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level })
+        let redundant = self.takes_copies
+            && match self.config.redundancy {
+                Redundancy::Off => false,
+                Redundancy::ByLoss => self.loss.percent() > 0,
+                Redundancy::Always => true,
+            };
+        Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level, redundant })
     }
 
     /// A piece whose first or last sample was handed out with the packet before. To be called until

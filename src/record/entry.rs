@@ -16,7 +16,7 @@ use crate::config::{AudioIn, AudioOut};
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
 use crate::{
     AudioIdle, AudioInfo, AudioOrigin, Codec, Config, EncodedFrame, Event, FrameTime, MediaKind,
-    NegotiateError, PacketTime, Track,
+    NegotiateError, PacketTime, Redundancy, Track,
 };
 
 /// A whole record's meaning.
@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) out_idle: u8,
     pub(crate) out_bitrate: u32,
     pub(crate) out_complexity: u8,
+    /// 0 off, 1 by loss, 2 always.
+    pub(crate) out_redundancy: u8,
     pub(crate) out_encoded: bool,
     pub(crate) null_codec: bool,
 }
@@ -181,6 +183,8 @@ pub(crate) enum Crossing {
         /// Whether it holds sound of a piece; `None` for pictures and coded sound.
         voice: Option<bool>,
         level: Option<u8>,
+        /// Whether it was to take a copy of the one before along.
+        redundant: bool,
         len: Option<u32>,
         written: Written,
     },
@@ -307,7 +311,7 @@ pub(crate) struct Negotiation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum LineOutcome {
-    Media { video: bool, receives: bool, sends: bool, codec: u8 },
+    Media { video: bool, receives: bool, sends: bool, codec: u8, copies: bool },
     Channels,
     Rejected,
 }
@@ -315,9 +319,9 @@ pub(crate) enum LineOutcome {
 impl From<NegotiatedLine> for LineOutcome {
     fn from(line: NegotiatedLine) -> LineOutcome {
         match line {
-            NegotiatedLine::Media { kind, receives, sends, codec } => {
-                let video = kind == MediaKind::Video;
-                LineOutcome::Media { video, receives, sends, codec: codec_number(codec) }
+            NegotiatedLine::Media { kind, receives, sends, codec, copies } => {
+                let (video, codec) = (kind == MediaKind::Video, codec_number(codec));
+                LineOutcome::Media { video, receives, sends, codec, copies }
             }
             NegotiatedLine::Channels => LineOutcome::Channels,
             NegotiatedLine::Rejected => LineOutcome::Rejected,
@@ -328,11 +332,12 @@ impl From<NegotiatedLine> for LineOutcome {
 impl From<LineOutcome> for NegotiatedLine {
     fn from(line: LineOutcome) -> NegotiatedLine {
         match line {
-            LineOutcome::Media { video, receives, sends, codec } => NegotiatedLine::Media {
+            LineOutcome::Media { video, receives, sends, codec, copies } => NegotiatedLine::Media {
                 kind: if video { MediaKind::Video } else { MediaKind::Audio },
                 receives,
                 sends,
                 codec: codec_of(codec),
+                copies,
             },
             LineOutcome::Channels => NegotiatedLine::Channels,
             LineOutcome::Rejected => NegotiatedLine::Rejected,
@@ -571,6 +576,11 @@ impl Settings {
             },
             out_bitrate: out.bitrate,
             out_complexity: out.complexity,
+            out_redundancy: match out.redundancy {
+                Redundancy::Off => 0,
+                Redundancy::ByLoss => 1,
+                Redundancy::Always => 2,
+            },
             out_encoded: out.encoded,
             null_codec: config.dangerous.null_codec,
         }
@@ -615,6 +625,12 @@ impl Settings {
                 0 => AudioIdle::Silence,
                 1 => AudioIdle::Dtx,
                 2 => AudioIdle::Nothing,
+                _ => return None,
+            })
+            .audio_out_redundancy(match self.out_redundancy {
+                0 => Redundancy::Off,
+                1 => Redundancy::ByLoss,
+                2 => Redundancy::Always,
                 _ => return None,
             });
         let mut config = config.dangerous().null_codec(self.null_codec).done();

@@ -36,7 +36,7 @@
 //! proves what they coded and the PCM that was given out, on a CPU of the same class: floating
 //! point and the coders' vector code may differ on another one.
 //!
-//! # Format, version 3
+//! # Format, version 4
 //! ```text
 //! log    = "smallrtc", version: u16, record*
 //! record = length: u32, check: u32, body
@@ -103,7 +103,7 @@ pub(crate) use tape::Tape;
 pub(crate) const MAGIC: [u8; 8] = *b"smallrtc";
 
 /// The version of the format above.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 
 /// Calls between two marks: about ten seconds of a call, so that a log that was cut proves all but
 /// its last seconds by digests too.

@@ -180,6 +180,7 @@ pub(super) fn media_crossing(frame: &MediaWrite<'_>, detail: Detail, written: Wr
         talkspurt: frame.talkspurt,
         voice: frame.level.map(|(_, voice)| voice),
         level: level.map(|(level, _)| level),
+        redundant: frame.redundant,
         len: sized(detail, frame.data.len()),
         written,
     }

@@ -161,7 +161,7 @@ impl fmt::Display for Crossing {
                 write!(f, "> datagram{}", words.collect::<String>())
             }
             C::Timeout => f.write_str("> timeout"),
-            C::Media { line, codec: number, rtp_time, talkspurt, voice, level, len, written } => {
+            C::Media { line, codec: number, rtp_time, written, level, len, .. } => {
                 write!(f, "> media line {line} {} time {rtp_time}", codec(*number))?;
                 write!(
                     f,
@@ -169,9 +169,7 @@ impl fmt::Display for Crossing {
                     Maybe(*len, " bytes"),
                     Maybe(level.map(|l| -i16::from(l)), " dB")
                 )?;
-                let sound = if *voice == Some(true) { ", sound" } else { "" };
-                let spurt = if *talkspurt { ", after a pause" } else { "" };
-                write!(f, "{sound}{spurt}: {written}")
+                write!(f, "{}: {written}", traits(self))
             }
             C::Keyframe { line } => write!(f, "> keyframe, line {line}"),
             C::Message { channel, binary, len, written, .. } => {
@@ -212,10 +210,21 @@ impl fmt::Display for Crossing {
     }
 }
 
+/// What a frame that is sent has besides its time and its size.
+fn traits(media: &Crossing) -> String {
+    let Crossing::Media { talkspurt, voice, redundant, .. } = media else { return String::new() };
+    let words = [
+        (*voice == Some(true), ", sound"),
+        (*talkspurt, ", after a pause"),
+        (*redundant, ", with a copy"),
+    ];
+    words.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word).collect()
+}
+
 impl fmt::Display for LineOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LineOutcome::Media { video, receives, sends, codec: number } => {
+            LineOutcome::Media { video, receives, sends, codec: number, copies } => {
                 let what = if *video { "video" } else { "audio" };
                 let way = match (receives, sends) {
                     (true, true) => "both ways",
@@ -223,7 +232,8 @@ impl fmt::Display for LineOutcome {
                     (false, true) => "out",
                     (false, false) => "off",
                 };
-                write!(f, "{what} {} {way}", codec(*number))
+                let copies = if *copies { ", takes copies" } else { "" };
+                write!(f, "{what} {} {way}{copies}", codec(*number))
             }
             LineOutcome::Channels => f.write_str("channels"),
             LineOutcome::Rejected => f.write_str("rejected"),

@@ -424,7 +424,7 @@ fn another_version_is_refused_and_another_build_is_told() {
     newer[8] = u8::try_from(VERSION + 1).unwrap();
     let error = Log::read(&newer).unwrap_err();
     assert_eq!(error, LogError::UnknownVersion { found: VERSION + 1, known: VERSION });
-    assert_eq!(error.to_string(), "format version 4, this program reads version 3");
+    assert_eq!(error.to_string(), "format version 5, this program reads version 4");
     assert_eq!(Log::read(b"GIF89a..").unwrap_err(), LogError::NotALog);
     assert_eq!(Log::read(b"").unwrap_err(), LogError::NotALog);
 

@@ -240,6 +240,7 @@ impl Session {
             rtp_time: u64::try_from(units).unwrap_or(u64::MAX),
             talkspurt: false,
             level: None,
+            redundant: false,
             data: &frame.data,
         };
         let written = self.transport.write_media(&write, now);
@@ -326,6 +327,10 @@ impl Session {
                 let sender = self.sender.insert(sender);
                 let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
                 sender.set_repairs(line.is_some_and(MediaLine::repairs_opus));
+                let answered = microphone.and_then(|track| lines.get(usize::from(track.id.0)));
+                let takes_copies =
+                    matches!(answered, Some(NegotiatedLine::Media { copies: true, .. }));
+                sender.set_takes_copies(takes_copies);
                 if self.audio_paused {
                     sender.hold();
                 }
@@ -475,6 +480,7 @@ fn audio_write(line: Line, packet: AudioPacket<'_>) -> MediaWrite<'_> {
         rtp_time: packet.rtp_time,
         talkspurt: packet.talkspurt,
         level: Some(packet.level),
+        redundant: packet.redundant,
         data: packet.data,
     }
 }

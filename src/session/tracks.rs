@@ -85,7 +85,7 @@ impl Tracks {
                 self.media_lines.push(id);
             }
             match *line {
-                NegotiatedLine::Media { kind, receives, sends, codec } => {
+                NegotiatedLine::Media { kind, receives, sends, codec, .. } => {
                     let source = source.unwrap_or(Source::Other);
                     let track = Track::new(id, kind, source, receives, sends);
                     changes.extend(self.set(track, codec));
@@ -197,7 +197,7 @@ mod tests {
 
     fn media(kind: MediaKind) -> NegotiatedLine {
         let codec = if kind == MediaKind::Audio { Codec::Opus } else { Codec::Vp8 };
-        NegotiatedLine::Media { kind, receives: true, sends: true, codec }
+        NegotiatedLine::Media { kind, receives: true, sends: true, codec, copies: false }
     }
 
     #[test]

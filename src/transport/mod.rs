@@ -148,6 +148,9 @@ pub(crate) enum NegotiatedLine {
         sends: bool,
         /// What we send with, the first codec that both sides know.
         codec: Codec,
+        /// The peer takes packets of sound that hold a copy of the one before (RED, RFC 2198), and
+        /// the configuration wants to send them.
+        copies: bool,
     },
     /// The data channels.
     Channels,
@@ -177,6 +180,9 @@ pub(crate) struct MediaWrite<'a> {
     pub(crate) talkspurt: bool,
     /// -dBov, 0 (loudest) to 127, with the voice flag (RFC 6464).
     pub(crate) level: Option<(u8, bool)>,
+    /// It takes a copy of the frame before along, if that was redundant too and both fit a
+    /// datagram; only on lines with `copies`.
+    pub(crate) redundant: bool,
     pub(crate) data: &'a [u8],
 }
 

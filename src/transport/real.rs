@@ -92,6 +92,10 @@ const BAD_FRAMES_MAX: usize = 1024;
 /// address needs an ICE restart.
 const SOURCES_MAX: usize = 256;
 
+/// What RED adds to a frame and its copy: a header of 4 bytes for the copy and one of 1 (RFC 2198
+/// section 3).
+const RED_OVERHEAD: usize = 5;
+
 /// The largest datagram that is read. Peers keep to 1500 bytes, an Ethernet frame, and less.
 const DATAGRAM_MAX: usize = 2048;
 
@@ -291,6 +295,7 @@ impl Real {
             candidates: &self.attributes,
             rejected: &rejected,
             tells_sctp_init: snap::offered(offer).is_some(),
+            takes_copies: self.settings.takes_copies,
         };
         let answer = Answer::new(sdp::answer(offer, engine_answer, &ours));
         let credentials = self.credentials.clone();
@@ -354,6 +359,17 @@ impl Real {
     fn counted(&mut self, received: Received) -> Received {
         self.out.counters.malformed += u64::from(received.malformed);
         received
+    }
+
+    /// Whether the peer takes copies, and a datagram has room for a frame and the copy of the one
+    /// before. The engine leaves the copy out by its own measure, which a small MTU is below.
+    fn fits_with_copy(&self, frame: &MediaWrite<'_>) -> bool {
+        let line = self.out.lines.get(usize::from(frame.line)).and_then(Option::as_ref);
+        line.is_some_and(|line| {
+            let copied_len = line.copied_len.unwrap_or_default();
+            let len = RED_OVERHEAD + copied_len + frame.data.len();
+            line.copies && len <= self.settings.audio_max()
+        })
     }
 
     /// What was dropped or refused so far.
@@ -482,10 +498,14 @@ impl Transport for Real {
             self.out.counters.media_refused += 1;
             return MediaWritten::Dropped;
         }
+        let redundant = frame.redundant && self.fits_with_copy(frame);
         let clock = if audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
         let time = MediaTime::new(frame.rtp_time.wrapping_add(u64::from(line.time_offset)), clock);
         let mid = line.mid;
         let written = self.run(now, |rtc| {
+            if audio {
+                rtc.direct_api().set_red_send(mid, redundant);
+            }
             let mut writer = rtc.writer(mid)?.start_of_talkspurt(frame.talkspurt);
             if let Some((level, voice)) = frame.level {
                 let level = i8::try_from(level.min(127)).expect("127 fits");
@@ -493,6 +513,9 @@ impl Transport for Real {
             }
             writer.write(pt, now, time, frame.data).ok()
         });
+        if let Some(Some(line)) = self.out.lines.get_mut(usize::from(frame.line)) {
+            line.copied_len = redundant.then_some(frame.data.len());
+        }
         match written.flatten() {
             Some(()) => MediaWritten::Taken,
             None => MediaWritten::NotReady,

@@ -15,6 +15,7 @@
 //! | DTLS handshake | [`Frame::Hello`], answered by the same |
 //! | close_notify | [`Frame::Goodbye`] |
 //! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
+//! | RED, from us | the frame before, in the same datagram, once more |
 //! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] and [`Frame::Arrived`] |
 //! | SCTP | [`Frame::Chunk`] and [`Frame::Ack`], see [`Stream`] |
 //! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Refused`], [`Frame::Fault`] |
@@ -43,8 +44,8 @@ use super::{
 use crate::offer::MediaLine;
 use crate::time::earlier;
 use crate::{
-    Answer, Codec, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, TransportId,
-    UdpCandidate,
+    Answer, Codec, Config, Datagram, LocalCandidate, NegotiateError, Offer, Redundancy, Transmit,
+    TransportId, UdpCandidate,
 };
 
 pub use stream::{Arrival, BUFFERED_BYTES_MAX, MESSAGE_LEN_MAX, Stream};
@@ -64,10 +65,17 @@ const CHANNELS_MAX: usize = 16;
 /// A coded frame that is put together from pieces, in bytes: a keyframe of high definition.
 const PICTURE_LEN_MAX: usize = 1024 * 1024;
 
+/// The oldest copy, in samples at 48 kHz, and the longest, in bytes (RFC 2198 section 3: 14 bits
+/// and 10).
+const COPY_AGE_MAX: u64 = 0x3fff;
+const COPY_LEN_MAX: usize = 0x3ff;
+
 /// The scripted implementation of the seam.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     mtu: usize,
+    /// Whether a peer that takes sound with copies gets it.
+    sends_copies: bool,
     random: fastrand::Rng,
     credentials: IceCredentials,
     offer: Option<Offer>,
@@ -89,6 +97,8 @@ pub(crate) struct Scripted {
     /// Whether something is missing on each line since its last whole frame.
     is_broken: Vec<bool>,
     picture: Option<Picture>,
+    /// The last frame, which the next one may take along.
+    copied: Option<Copied>,
     events: VecDeque<TransportEvent>,
     transmits: VecDeque<Transmit>,
     transmit_bytes: usize,
@@ -121,6 +131,15 @@ struct Channel {
     low_threshold: usize,
 }
 
+/// A frame that the next one on its line may take a copy of along.
+#[derive(Debug)]
+struct Copied {
+    line: Line,
+    seq: u64,
+    time: u64,
+    data: Vec<u8>,
+}
+
 /// A coded frame whose last piece is still to come.
 #[derive(Debug)]
 struct Picture {
@@ -133,6 +152,7 @@ impl Scripted {
     pub(crate) fn new(config: &Config, setup: TransportSetup, _now: Instant) -> Scripted {
         Scripted {
             mtu: config.mtu,
+            sends_copies: config.audio_out.redundancy != Redundancy::Off,
             random: fastrand::Rng::with_seed(setup.public_seed),
             credentials: setup.credentials,
             offer: None,
@@ -150,6 +170,7 @@ impl Scripted {
             expected_seq: Vec::new(),
             is_broken: Vec::new(),
             picture: None,
+            copied: None,
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             transmit_bytes: 0,
@@ -178,7 +199,8 @@ impl Transport for Scripted {
         _now: Instant,
     ) -> Result<Negotiated, NegotiateError> {
         self.check_compatible(offer)?;
-        let lines: Vec<_> = offer.media().iter().map(answer::negotiate).collect();
+        let lines: Vec<_> =
+            offer.media().iter().map(|line| answer::negotiate(line, self.sends_copies)).collect();
         if lines.iter().all(|line| *line == NegotiatedLine::Rejected) {
             return Err(NegotiateError::NoUsableMedia);
         }
@@ -230,11 +252,14 @@ impl Transport for Scripted {
         if !sends || frame.data.is_empty() {
             return MediaWritten::NotReady;
         }
+        let copied = self.copied.take_if(|copied| copied.line == frame.line);
+        let copied = copied.filter(|copied| self.fits_with_copy(copied, frame));
         let piece_max = self.mtu - HEADER_LEN - MEDIA_OVERHEAD;
         // Sound fits one piece; a division would be the dearest step of its way.
         let count =
             if frame.data.len() <= piece_max { 1 } else { frame.data.len().div_ceil(piece_max) };
-        let needed = frame.data.len() + count * (HEADER_LEN + MEDIA_OVERHEAD);
+        let copy_len = copied.as_ref().map_or(0, |copied| MEDIA_OVERHEAD + copied.data.len());
+        let needed = copy_len + frame.data.len() + count * (HEADER_LEN + MEDIA_OVERHEAD);
         if self.transmit_bytes + needed > TRANSMIT_BYTES_MAX {
             return MediaWritten::Dropped;
         }
@@ -254,7 +279,19 @@ impl Transport for Scripted {
                 data,
             };
             *seq += 1;
-            self.send(encode(&[Frame::Media(media)]));
+            match &copied {
+                Some(Copied { seq, time, data, .. }) => {
+                    let (seq, time, talkspurt, level) = (*seq, *time, false, None);
+                    let copy = Media { seq, time, talkspurt, level, data, ..media };
+                    self.send(encode(&[Frame::Media(copy), Frame::Media(media)]));
+                }
+                None => self.send(encode(&[Frame::Media(media)])),
+            }
+        }
+        if frame.redundant {
+            let (line, time) = (frame.line, frame.rtp_time);
+            let seq = self.next_seq[usize::from(line)] - 1;
+            self.copied = Some(Copied { line, seq, time, data: frame.data.to_vec() });
         }
         MediaWritten::Taken
     }
@@ -590,6 +627,18 @@ impl Scripted {
             return None;
         }
         Some(Arc::from(picture.data))
+    }
+
+    /// Whether a frame takes a copy along: within the limits of RED (RFC 2198 section 3), and in a
+    /// datagram that is not cut.
+    fn fits_with_copy(&self, copied: &Copied, frame: &MediaWrite<'_>) -> bool {
+        let len = HEADER_LEN + 2 * MEDIA_OVERHEAD + copied.data.len() + frame.data.len();
+        let takes = matches!(self.line(frame.line), NegotiatedLine::Media { copies: true, .. });
+        takes
+            && frame.redundant
+            && frame.rtp_time - copied.time <= COPY_AGE_MAX
+            && copied.data.len() <= COPY_LEN_MAX
+            && len <= self.mtu
     }
 
     fn line(&self, line: Line) -> NegotiatedLine {

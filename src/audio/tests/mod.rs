@@ -15,6 +15,7 @@ mod opus;
 mod pause;
 mod receive;
 mod receive_always;
+mod redundancy;
 mod repair;
 #[cfg(feature = "opus")]
 mod repair_opus;
@@ -25,7 +26,7 @@ mod send;
 use std::time::{Duration, Instant};
 
 use crate::config::{AudioIn, AudioOut};
-use crate::{AudioIdle, FrameTime, PacketTime};
+use crate::{AudioIdle, FrameTime, PacketTime, Redundancy};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -45,6 +46,7 @@ fn out(rate: u32) -> AudioOut {
         idle: AudioIdle::Nothing,
         bitrate: 32_000,
         complexity: 5,
+        redundancy: Redundancy::Off,
         encoded: false,
     }
 }

@@ -14,12 +14,13 @@ pub(super) struct Sent {
     pub(super) rtp_time: u64,
     pub(super) talkspurt: bool,
     pub(super) level: (u8, bool),
+    pub(super) redundant: bool,
 }
 
 impl From<AudioPacket<'_>> for Sent {
     fn from(packet: AudioPacket<'_>) -> Sent {
-        let AudioPacket { data, rtp_time, talkspurt, level } = packet;
-        Sent { data: data.to_vec(), rtp_time, talkspurt, level }
+        let AudioPacket { data, rtp_time, talkspurt, level, redundant } = packet;
+        Sent { data: data.to_vec(), rtp_time, talkspurt, level, redundant }
     }
 }
 

@@ -27,6 +27,7 @@ fn tone_file(samples: usize) -> Vec<u8> {
         idle: AudioIdle::Silence,
         bitrate: 64_000,
         complexity: 5,
+        redundancy: crate::Redundancy::Off,
         encoded: false,
     });
     let mut sound = vec![0; samples];

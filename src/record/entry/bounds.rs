@@ -30,12 +30,22 @@ fn every_setting_that_decides_something_comes_back() {
     for impossible in [
         Settings { out_packet_ms: 30, ..settings.clone() },
         Settings { out_idle: 3, ..settings.clone() },
+        Settings { out_redundancy: 3, ..settings.clone() },
         Settings { in_rate: 1, ..settings.clone() },
         Settings { in_frame_ms: 30, ..settings.clone() },
         Settings { in_reorder_wait: 500_000_001, ..settings.clone() },
         Settings { mtu: 1, ..settings.clone() },
     ] {
         assert!(impossible.config().is_none(), "{impossible:?}");
+    }
+}
+
+#[test]
+fn every_kind_of_redundancy_comes_back() {
+    for redundancy in [Redundancy::Off, Redundancy::ByLoss, Redundancy::Always] {
+        let settings = Settings::of(&Config::new().audio_out_redundancy(redundancy));
+        let back = settings.config().expect("it was one").audio_out.redundancy;
+        assert_eq!(back, redundancy);
     }
 }
 
@@ -98,7 +108,8 @@ fn what_the_session_decides_counts_for_the_digest_and_what_comes_from_below_does
 fn what_became_of_a_line_comes_back_whatever_it_was() {
     for kind in [MediaKind::Audio, MediaKind::Video] {
         for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
-            let line = NegotiatedLine::Media { kind, receives: true, sends: false, codec };
+            let copies = codec == Codec::Opus;
+            let line = NegotiatedLine::Media { kind, receives: true, sends: false, codec, copies };
             let outcome = LineOutcome::from(line);
             let LineOutcome::Media { video, .. } = outcome else { panic!("media") };
             assert_eq!(video, kind == MediaKind::Video);

@@ -27,7 +27,8 @@ fn heard(at: u64, heard: Heard) -> (Entry, Vec<Crossing>) {
 /// 20 ms of a call's sound on the wire.
 fn packet(rtp_time: u64, sound: bool, written: Written) -> Crossing {
     let (voice, level, len) = (Some(sound), None, None);
-    Crossing::Media { line: 0, codec: 0, rtp_time, talkspurt: false, voice, level, len, written }
+    let (line, codec, talkspurt, redundant) = (0, 0, false, false);
+    Crossing::Media { line, codec, rtp_time, talkspurt, voice, level, redundant, len, written }
 }
 
 fn speak(samples: u64, rate: u32, channels: u8, id: u64) -> (Entry, Vec<Crossing>) {

@@ -158,7 +158,7 @@ fn gives_again<T: PartialEq + Debug>(
 
 pub(super) fn frame(data: &[u8]) -> MediaWrite<'_> {
     let (codec, level) = (Codec::Opus, Some((30, true)));
-    MediaWrite { line: 0, codec, rtp_time: 960, talkspurt: true, level, data }
+    MediaWrite { line: 0, codec, rtp_time: 960, talkspurt: true, level, redundant: true, data }
 }
 
 #[test]
@@ -230,7 +230,10 @@ fn a_recorded_transport_still_verifies_and_a_replayed_one_has_nothing_to_verify_
 #[test]
 fn a_replay_accepts_and_refuses_offers_as_it_was_recorded() {
     let credentials = |pwd: &str| IceCredentials { ufrag: "ours".to_owned(), pwd: pwd.to_owned() };
-    let media = |kind, codec| NegotiatedLine::Media { kind, receives: true, sends: false, codec };
+    let media = |kind, codec| {
+        let copies = kind == MediaKind::Audio;
+        NegotiatedLine::Media { kind, receives: true, sends: false, codec, copies }
+    };
     let accepted = Negotiated {
         answer: Answer::new("v=0\r\n".to_owned()),
         // A log has no passwords.
@@ -533,8 +536,8 @@ fn every_event_of_a_session_is_logged_as_what_it_is() {
 fn a_line_of_an_answer_is_read_back_as_it_was_written() {
     for receives in [false, true] {
         for kind in [MediaKind::Audio, MediaKind::Video] {
-            let line =
-                NegotiatedLine::Media { kind, receives, sends: !receives, codec: Codec::Vp8 };
+            let (sends, codec) = (!receives, Codec::Vp8);
+            let line = NegotiatedLine::Media { kind, receives, sends, codec, copies: receives };
             assert_eq!(NegotiatedLine::from(LineOutcome::from(line)), line);
         }
     }

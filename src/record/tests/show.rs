@@ -144,7 +144,18 @@ fn coded_frames_are_told_with_codec_time_and_what_they_are() {
 
 fn media(voice: Option<bool>, talkspurt: bool, level: Option<u8>, len: Option<u32>) -> Crossing {
     let written = Written::Taken;
-    Crossing::Media { line: 0, codec: 0, rtp_time: 960, talkspurt, voice, level, len, written }
+    let redundant = talkspurt;
+    Crossing::Media {
+        line: 0,
+        codec: 0,
+        rtp_time: 960,
+        talkspurt,
+        voice,
+        level,
+        redundant,
+        len,
+        written,
+    }
 }
 
 #[test]
@@ -156,6 +167,7 @@ fn media_that_goes_is_told_with_length_level_and_what_became_of_it() {
         talkspurt: false,
         voice: None,
         level: None,
+        redundant: false,
         len: Some(1000),
         written: Written::Full,
     };
@@ -167,7 +179,7 @@ fn media_that_goes_is_told_with_length_level_and_what_became_of_it() {
         ),
         (
             media(Some(true), true, Some(0), Some(80)),
-            "> media line 0 opus time 960 80 bytes 0 dB, sound, after a pause: taken",
+            "> media line 0 opus time 960 80 bytes 0 dB, sound, after a pause, with a copy: taken",
         ),
         (dropped, "> media line 2 vp8 time 90 1000 bytes: no room"),
     ]);
@@ -244,12 +256,15 @@ fn the_work_of_coders_is_told_in_samples() {
 
 #[test]
 fn a_line_of_an_answer_is_told_with_its_direction() {
-    let line = |video, receives, sends| LineOutcome::Media { video, receives, sends, codec: 1 };
+    let line = |video: bool, receives, sends| {
+        let copies = !video;
+        LineOutcome::Media { video, receives, sends, codec: 1, copies }
+    };
     assert_words(vec![
         (line(true, true, true), "video vp8 both ways"),
         (line(true, true, false), "video vp8 in"),
         (line(true, false, true), "video vp8 out"),
-        (line(false, false, false), "audio vp8 off"),
+        (line(false, false, false), "audio vp8 off, takes copies"),
         (LineOutcome::Channels, "channels"),
         (LineOutcome::Rejected, "rejected"),
     ]);

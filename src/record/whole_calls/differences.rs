@@ -74,7 +74,7 @@ fn calls_before(log: &Log, index: usize) -> usize {
 }
 
 /// Changes of one number each, in steps in which the session decides what stands there.
-const CHANGES: [fn(&mut Crossing); 21] = {
+const CHANGES: [fn(&mut Crossing); 22] = {
     use Crossing as C;
     [
         |step| {
@@ -100,6 +100,11 @@ const CHANGES: [fn(&mut Crossing); 21] = {
         |step| {
             if let C::Media { talkspurt, .. } = step {
                 *talkspurt = !*talkspurt
+            }
+        },
+        |step| {
+            if let C::Media { redundant, .. } = step {
+                *redundant = !*redundant
             }
         },
         |step| {

@@ -18,9 +18,9 @@ use super::dtls;
 use super::output::{LineState, codec};
 use super::rng::Entered;
 use super::sdp;
-use crate::offer::LineKind;
+use crate::offer::{LineKind, MediaLine};
 use crate::transport::{Certificate, IceCredentials, NegotiatedLine};
-use crate::{Config, DtlsVersions, LocalCandidate, MediaKind, NegotiateError, Offer};
+use crate::{Config, DtlsVersions, LocalCandidate, MediaKind, NegotiateError, Offer, Redundancy};
 
 /// Offers that are kept to bring a shadow to the live engine's state: the first, and each that
 /// changed the number or the names of the lines. A call adds a camera, a screen, removes them
@@ -80,7 +80,9 @@ pub(super) struct Settings {
     mtu: usize,
     stats_interval: Option<Duration>,
     /// Whether a peer that offers redundant sound (RED, RFC 2198) is to send it.
-    redundancy: bool,
+    pub(super) takes_copies: bool,
+    /// Whether it is to get it.
+    sends_copies: bool,
     dtls: DtlsVersion,
     seeded_dtls: bool,
     /// Whether a peer that offers `a=sctp-init` is answered with ours.
@@ -97,7 +99,8 @@ impl Settings {
         Settings {
             mtu: config.mtu,
             stats_interval: config.stats_interval,
-            redundancy: config.audio_in.redundancy,
+            takes_copies: config.audio_in.redundancy,
+            sends_copies: config.audio_out.redundancy != Redundancy::Off,
             dtls: match config.dtls {
                 DtlsVersions::Auto => DtlsVersion::Auto,
                 DtlsVersions::V12 => DtlsVersion::Dtls12,
@@ -138,7 +141,7 @@ impl Settings {
             .set_dtls_cert(DtlsCert::clone(&self.certificate))
             .set_dtls_version(self.dtls)
             .clear_codecs()
-            .enable_opus(true, self.redundancy)
+            .enable_opus(true, self.takes_copies || self.sends_copies)
             .enable_vp8(true)
             .clear_extension_map()
             .set_extension(1, Extension::AudioLevel)
@@ -266,15 +269,25 @@ pub(super) fn lines(
             (None, Some(rng)) => rng.draw() as u32,
             (None, None) => 0,
         };
-        if kind == MediaKind::Audio {
-            // What goes out is not wrapped because the peer's sound is.
-            rtc.direct_api().set_red_send(mid, false);
-        }
         let may_send = kind == MediaKind::Audio || settings.sends_video();
         if known.is_none() && kind == MediaKind::Video {
             repeat_more(rtc, mid);
         }
-        media_line(rtc, mid, kind, may_send, time_offset).unwrap_or(rejected)
+        let copies = settings.sends_copies && kind == MediaKind::Audio && takes_red(rtc, line, mid);
+        if kind == MediaKind::Audio && !copies {
+            // What goes out is not wrapped because the peer's sound is.
+            rtc.direct_api().set_red_send(mid, false);
+        }
+        let state = LineState {
+            mid,
+            kind,
+            sends: may_send,
+            codecs: Vec::new(),
+            time_offset,
+            copies,
+            copied_len: known.filter(|_| copies).and_then(|known| known.copied_len),
+        };
+        media_line(rtc, state).unwrap_or(rejected)
     });
     each.unzip()
 }
@@ -286,26 +299,30 @@ fn repeat_more(rtc: &mut Rtc, mid: Mid) {
     }
 }
 
-fn media_line(
-    rtc: &mut Rtc,
-    mid: Mid,
-    kind: MediaKind,
-    may_send: bool,
-    time_offset: u32,
-) -> Option<(NegotiatedLine, Option<LineState>)> {
-    let direction = rtc.media(mid).filter(|media| !media.disabled())?.direction();
-    let writer = rtc.writer(mid)?;
-    let mut codecs = Vec::new();
+/// Whether what goes out on a line may be wrapped. The engine agrees on RED once, with the first
+/// offer, and would go on with it when a later one has taken it back.
+fn takes_red(rtc: &mut Rtc, line: &MediaLine, mid: Mid) -> bool {
+    let Some(writer) = rtc.writer(mid) else { return false };
+    writer.payload_params().any(|params| params.red().is_some_and(|red| line.takes_red(*red)))
+}
+
+/// What became of a line, and `state` with what the engine knows of it. `state.sends` says whether
+/// we may send.
+fn media_line(rtc: &mut Rtc, mut state: LineState) -> Option<(NegotiatedLine, Option<LineState>)> {
+    let direction = rtc.media(state.mid).filter(|media| !media.disabled())?.direction();
+    let writer = rtc.writer(state.mid)?;
     for params in writer.payload_params() {
         let Some(codec) = codec(params.spec().codec) else { continue };
-        if codecs.iter().all(|(known, _)| *known != codec) {
-            codecs.push((codec, params.pt()));
+        if state.codecs.iter().all(|(known, _)| *known != codec) {
+            state.codecs.push((codec, params.pt()));
         }
     }
-    let sends = may_send && matches!(direction, Direction::SendRecv | Direction::SendOnly);
+    state.sends &= matches!(direction, Direction::SendRecv | Direction::SendOnly);
     let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
-    let line = NegotiatedLine::Media { kind, receives, sends, codec: codecs.first()?.0 };
-    Some((line, Some(LineState { mid, kind, sends, codecs, time_offset })))
+    let LineState { kind, sends, copies, .. } = state;
+    let line =
+        NegotiatedLine::Media { kind, receives, sends, codec: state.codecs.first()?.0, copies };
+    Some((line, Some(state)))
 }
 
 /// Gives the engine an address of ours and returns the attribute that tells the peer; `None` when

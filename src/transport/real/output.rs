@@ -44,6 +44,11 @@ pub(super) struct LineState {
     pub(super) codecs: Vec<(Codec, Pt)>,
     /// Added to every RTP time: a stream does not start at zero (RFC 3550 section 5.1).
     pub(super) time_offset: u32,
+    /// Whether the peer takes frames with copies (RED), and is to get them.
+    pub(super) copies: bool,
+    /// The length of the frame that the next one may take a copy of along: that of the one before,
+    /// if it was redundant.
+    pub(super) copied_len: Option<usize>,
 }
 
 /// What was dropped or refused, and why.
@@ -659,6 +664,8 @@ mod tests {
             sends: true,
             codecs: Vec::new(),
             time_offset: 0,
+            copies: false,
+            copied_len: None,
         };
         for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0], [2, 1, 0]] {
             let mut out = output();

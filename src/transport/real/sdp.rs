@@ -6,7 +6,7 @@
 
 use super::negotiate::CHANNEL_BYTES_MAX;
 use super::snap;
-use crate::offer::{Direction, LineKind};
+use crate::offer::{LineKind, MediaLine};
 use crate::{NegotiateError, Offer, RemoteCandidate, UdpCandidate};
 
 /// How many remote candidates a session holds; later ones are ignored. A browser with four
@@ -42,6 +42,10 @@ const LIBPEER: &str = "a=msid-semantic: iot";
 /// Candidates that libpeer has room for (`AGENT_MAX_CANDIDATES` in its `agent.h`); it writes
 /// further ones over what comes behind them.
 const LIBPEER_CANDIDATES_MAX: usize = 10;
+
+/// The payload type under which the engine is offered sound with copies, if it is free: the one
+/// that browsers have for it, so that a later offer of theirs finds it agreed.
+const RED: &str = "63";
 
 /// The lines of one m-section, or of the part before the first.
 pub(super) type Section<'a> = Vec<&'a str>;
@@ -96,6 +100,8 @@ pub(super) fn stopped(offer: &Offer) -> Vec<bool> {
 ///   section: the engine wants both to be written, small devices leave them out.
 /// - Sound and pictures have the one protocol that the engine reads. [`answer`] says the peer's own
 ///   again.
+/// - Sound is offered with copies (RED) where the peer does not: the engine agrees on it with the
+///   first offer and never later. [`answer`] takes back what the peer did not offer.
 /// - `a=sctp-init` is what [`snap`] has decided on, once and in its place.
 /// - The peer's largest message is never less than ours: the engine reads it in the first offer
 ///   that has a channel, and in no other. [`message_max`] is what counts.
@@ -105,6 +111,7 @@ pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
         !offer.media().iter().any(|line| line.kind == LineKind::Other && line.mid == **mid)
     };
     let group = bundle(&session);
+    let has_room = !media.iter().any(|section| formats(section[0]).any(|format| format == RED));
     let mut text = String::with_capacity(offer.sdp().len());
     for line in &session {
         if line.starts_with("a=group:BUNDLE") {
@@ -121,7 +128,8 @@ pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
     let snapped = snap::section(offer).or(channels);
     for (index, (line, section)) in offer.media().iter().zip(&media).enumerate() {
         if line.kind != LineKind::Other {
-            media_for_engine(&mut text, line.kind, line.direction, section);
+            let adds_red = has_room && line.kind == LineKind::Audio && !line.offers_red();
+            media_for_engine(&mut text, line, adds_red, section);
         }
         if let Some(init) = sctp_init.filter(|_| snapped == Some(index)) {
             push(&mut text, &format!("{}{init}", snap::ATTRIBUTE));
@@ -130,9 +138,12 @@ pub(super) fn for_engine(offer: &Offer, sctp_init: Option<&str>) -> String {
     text
 }
 
-fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, section: &[&str]) {
+fn media_for_engine(text: &mut String, offered: &MediaLine, adds_red: bool, section: &[&str]) {
     let words = ["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
-    let formats = our_formats(kind, section);
+    let (kind, direction) = (offered.kind, offered.direction);
+    let mut formats = our_formats(kind, section);
+    let opus = formats.first().copied().filter(|_| adds_red);
+    formats.extend(opus.map(|_| RED));
     for (index, line) in section.iter().enumerate() {
         let congestion = line.starts_with("a=extmap:") && line.contains(TRANSPORT_CC)
             || line.starts_with("a=rtcp-fb:") && line.ends_with("transport-cc");
@@ -142,6 +153,10 @@ fn media_for_engine(text: &mut String, kind: LineKind, direction: Direction, sec
         } else if !is_left_out(line) && !for_video_only && is_about(line, &formats) {
             push(text, line);
         }
+    }
+    if let Some(opus) = opus {
+        push(text, &format!("a=rtpmap:{RED} red/48000/2"));
+        push(text, &format!("a=fmtp:{RED} {opus}/{opus}"));
     }
     if kind == LineKind::Application {
         push(text, &format!("{MESSAGE_SIZE}{CHANNEL_BYTES_MAX}"));
@@ -206,14 +221,22 @@ fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
+/// The payload types of an m-line.
+fn formats(line: &str) -> impl Iterator<Item = &str> {
+    line.split_ascii_whitespace().skip(3)
+}
+
 /// Whether an attribute belongs to one of these formats or to none; to any when there are none.
 fn is_about(line: &str, formats: &[&str]) -> bool {
+    let of = format_of(line);
+    of.is_none_or(|of| formats.is_empty() || of == "*" || formats.contains(&of))
+}
+
+/// The format that an attribute belongs to, if it belongs to one.
+fn format_of(line: &str) -> Option<&str> {
     let prefixes = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"];
-    let Some(rest) = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix)) else {
-        return true;
-    };
-    let format = rest.split(' ').next().unwrap_or_default();
-    formats.is_empty() || format == "*" || formats.contains(&format)
+    let rest = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix))?;
+    Some(rest.split(' ').next().unwrap_or_default())
 }
 
 fn is_left_out(line: &str) -> bool {
@@ -257,6 +280,8 @@ pub(super) struct Ours<'a> {
     pub(super) rejected: &'a [bool],
     /// Whether the peer has asked, in this offer, for our `a=sctp-init`.
     pub(super) tells_sctp_init: bool,
+    /// Whether the peer is to send sound with copies (RED) where it offers to.
+    pub(super) takes_copies: bool,
 }
 
 /// The answer as the peer is to read it.
@@ -268,6 +293,8 @@ pub(super) struct Ours<'a> {
 /// - All candidates stand once, in the first line that is not refused, which is the one whose
 ///   transport the bundle uses (RFC 9143 section 7.3); nothing is trickled to the peer, so
 ///   `end-of-candidates` closes them. A small device is told those alone that it has room for.
+/// - Sound with copies stands in the answer where the peer has offered it, and in front when it is
+///   to send it: browsers do so when it stands before the codec that it is of.
 /// - Lines that the engine was not shown are refused in their place: an answer has as many as the
 ///   offer (RFC 8829 section 5.3.1).
 pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
@@ -306,9 +333,15 @@ fn group(offer: &Offer, rejected: &[bool]) -> String {
 }
 
 fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Ours<'_>) {
+    let red: Vec<&str> = section.iter().filter_map(|line| red_of(line)).collect();
+    let is_unasked = |format: &&&str| !formats(offered).any(|known| known == **format);
+    let unasked: Vec<&str> = red.iter().filter(is_unasked).copied().collect();
     for line in section {
         if line.starts_with("m=") {
-            push(text, &line_answer(line, offered));
+            let line = line_answer(line, offered);
+            push(text, &formats_answer(&line, &red, &unasked, ours.takes_copies));
+        } else if format_of(line).is_some_and(|format| unasked.contains(&format)) {
+            // The peer did not offer it.
         } else if line.starts_with("a=ice-ufrag:") {
             push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
         } else if line.starts_with("a=ice-pwd:") {
@@ -317,6 +350,26 @@ fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Our
             push(text, line);
         }
     }
+}
+
+/// The payload type of sound with copies, of an `a=rtpmap`.
+fn red_of(line: &str) -> Option<&str> {
+    let (format, name) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+    name.starts_with("red/").then_some(format)
+}
+
+/// The engine's m-line without formats that the peer did not offer, and with those of sound with
+/// copies behind the others when the peer is not to send them.
+fn formats_answer(line: &str, red: &[&str], unasked: &[&str], takes_copies: bool) -> String {
+    if red.is_empty() {
+        return line.to_owned();
+    }
+    let head = line.split_ascii_whitespace().take(3);
+    let is_last = |format: &&str| !takes_copies && red.contains(format);
+    let first = formats(line).filter(|format| !is_last(format));
+    let last = formats(line).filter(is_last);
+    let words = head.chain(first.chain(last).filter(|format| !unasked.contains(format)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The engine's m-line under the protocol of the peer's.

@@ -9,7 +9,7 @@ use crate::{Codec, LocalCandidate, MediaKind, Offer};
 use super::stream::MESSAGE_LEN_MAX;
 
 /// What becomes of an m-line. Video is VP8 always: a script needs no choice.
-pub(super) fn negotiate(line: &MediaLine) -> NegotiatedLine {
+pub(super) fn negotiate(line: &MediaLine, sends_copies: bool) -> NegotiatedLine {
     let kind = match line.kind {
         LineKind::Application if !line.stopped => return NegotiatedLine::Channels,
         LineKind::Audio if !line.stopped => MediaKind::Audio,
@@ -24,6 +24,7 @@ pub(super) fn negotiate(line: &MediaLine) -> NegotiatedLine {
             MediaKind::Audio => Codec::Opus,
             MediaKind::Video => Codec::Vp8,
         },
+        copies: sends_copies && line.offers_red(),
     }
 }
 

@@ -212,6 +212,7 @@ fn media_past_the_transmit_limit_is_dropped_and_within_the_datagram_limit() {
         rtp_time: 0,
         talkspurt: false,
         level: None,
+        redundant: false,
         data: &zeros[..len],
     };
     let now = bench.now;
@@ -287,4 +288,101 @@ fn no_bytes_whatever_make_it_panic_or_grow() {
             bench.sent();
         }
     }
+}
+
+/// A bench whose page takes copies, and frames for its sound.
+fn with_copies(offer: &str) -> Bench {
+    let mut bench = Bench::connected();
+    let offer = Offer::parse(offer).unwrap();
+    bench.transport.accept_offer(&offer, credentials("bot"), bench.now).unwrap();
+    bench.sent();
+    bench
+}
+
+fn copy_offer() -> String {
+    OFFER.replace("SAVPF 111\r\n", "SAVPF 111 63\r\na=rtpmap:63 red/48000/2\r\n")
+}
+
+/// The numbers of the frames in each datagram, oldest first.
+fn numbers(sent: &[Transmit]) -> Vec<Vec<u64>> {
+    let of = |transmit: &Transmit| {
+        let frames = frames(&transmit.payload).unwrap();
+        let media = frames.filter_map(|frame| match frame {
+            Frame::Media(media) => Some((media.seq, media.time, media.data.len())),
+            _ => None,
+        });
+        let media: Vec<_> = media.collect();
+        media.iter().for_each(|(.., len)| assert_eq!(*len, 80));
+        media.into_iter().map(|(seq, ..)| seq).collect()
+    };
+    sent.iter().map(of).collect()
+}
+
+fn sound(number: u64, redundant: bool, data: &[u8]) -> MediaWrite<'_> {
+    MediaWrite {
+        line: 0,
+        codec: Codec::Opus,
+        rtp_time: number * 960,
+        talkspurt: false,
+        level: None,
+        redundant,
+        data,
+    }
+}
+
+#[test]
+fn a_redundant_frame_takes_the_one_before_along_if_that_was_redundant_too() {
+    let mut bench = with_copies(&copy_offer());
+    let frame = [1; 80];
+    for (number, redundant) in [(0, true), (1, true), (2, false), (3, true), (4, true)] {
+        let written = bench.transport.write_media(&sound(number, redundant, &frame), bench.now);
+        assert_eq!(written, MediaWritten::Taken);
+        let picture = MediaWrite { line: 1, codec: Codec::Vp8, ..sound(number, false, &[7; 80]) };
+        assert_eq!(bench.transport.write_media(&picture, bench.now), MediaWritten::Taken);
+    }
+    let sent = bench.sent();
+    let of_sound: Vec<_> = numbers(&sent).into_iter().step_by(2).collect();
+    assert_eq!(of_sound, [vec![0], vec![0, 1], vec![2], vec![3], vec![3, 4]]);
+}
+
+#[test]
+fn a_copy_has_the_limits_of_red_and_of_the_datagram() {
+    let older = |number: u64| {
+        let mut bench = with_copies(&copy_offer());
+        for at in [0, number] {
+            let _ = bench.transport.write_media(&sound(at, true, &[1; 80]), bench.now);
+        }
+        numbers(&bench.sent())[1].len()
+    };
+    // 17 packets of 20 ms are 16320 samples, and 16383 can be said.
+    assert_eq!((older(17), older(18)), (2, 1));
+    let lens = |first: usize, second: usize| {
+        let mut bench = with_copies(&copy_offer());
+        for (at, len) in [(0, first), (1, second)] {
+            let data = vec![1; len];
+            let written = bench.transport.write_media(&sound(at, true, &data), bench.now);
+            assert_eq!(written, MediaWritten::Taken);
+        }
+        let sent = bench.sent();
+        assert!(sent.iter().all(|transmit| transmit.payload.len() <= 1150));
+        frames(&sent[1].payload).unwrap().count()
+    };
+    assert_eq!((lens(1023, 10), lens(1024, 10)), (2, 1));
+    let room = 1150 - HEADER_LEN - 2 * MEDIA_OVERHEAD;
+    assert_eq!((lens(500, room - 500), lens(500, room - 499)), (2, 1));
+}
+
+#[test]
+fn a_page_that_takes_no_copies_gets_none() {
+    let mut bench = with_copies(&copy_offer());
+    let _ = bench.transport.write_media(&sound(0, true, &[1; 80]), bench.now);
+    // It takes them back in the middle of the call.
+    bench
+        .transport
+        .accept_offer(&Offer::parse(OFFER).unwrap(), credentials("bot"), bench.now)
+        .unwrap();
+    for number in 1..4 {
+        let _ = bench.transport.write_media(&sound(number, true, &[1; 80]), bench.now);
+    }
+    assert_eq!(numbers(&bench.sent()), [[0], [1], [2], [3]]);
 }

@@ -75,6 +75,8 @@ pub struct BrowserConfig {
     pub dtls: Dtls,
     /// Whether it offers to leave out the SCTP handshake (SNAP, `a=sctp-init`), on the real wire.
     pub snap: bool,
+    /// Whether it offers to take sound with copies of what was before it (RED, `audio/red`).
+    pub copies: bool,
     /// How much faster its clock runs than the bot's, in microseconds a second; less than 0 is
     /// slower. 0 by default; good quartz stays within 50, bad within 200.
     pub drift_ppm: i32,
@@ -96,6 +98,7 @@ impl BrowserConfig {
             mtu: 1150,
             dtls: Dtls::V12,
             snap: false,
+            copies: false,
             drift_ppm: 0,
         }
     }

@@ -3,6 +3,9 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
+#[path = "sound/copies.rs"]
+mod copies;
+
 use std::time::Duration;
 
 use smallrtc::{AudioOrigin, TrackId};

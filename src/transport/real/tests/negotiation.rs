@@ -38,7 +38,10 @@ fn a_call_connects_and_the_answer_is_in_the_order_of_the_offer() {
     };
     assert_eq!(kinds(answer), kinds(&offer));
     assert_eq!(lines_with(answer, "a=mid:"), lines_with(&offer, "a=mid:"));
-    let media = |kind, codec| NegotiatedLine::Media { kind, receives: true, sends: true, codec };
+    let media = |kind, codec| {
+        let copies = false;
+        NegotiatedLine::Media { kind, receives: true, sends: true, codec, copies }
+    };
     let mut lines = negotiated.lines.clone();
     lines.sort_by_key(|line| format!("{line:?}"));
     assert_eq!(

@@ -323,6 +323,7 @@ pub(super) fn frame_of(frame: u64, data: &[u8]) -> MediaWrite<'_> {
         rtp_time: frame * 960,
         talkspurt: frame == 0,
         level: Some((40, true)),
+        redundant: false,
         data,
     }
 }

@@ -333,7 +333,7 @@ fn engine(config: &BrowserConfig, now: Instant) -> Rtc {
             private_key: include_bytes!("../../fixtures/page.key.der").to_vec(),
         })
         .clear_codecs()
-        .enable_opus(true, false)
+        .enable_opus(true, config.copies)
         .enable_vp8(true)
         .enable_h264(true)
         .set_reordering_size_audio(0)

@@ -17,6 +17,8 @@ use crate::{BrowserConfig, BrowserEvent, Packet};
 /// How long until a check or a hello is repeated: as the real engine, 250 ms doubling to 3 s.
 const REPEAT_AFTER: Duration = Duration::from_millis(250);
 const REPEAT_AFTER_MAX: Duration = Duration::from_secs(3);
+/// Numbers of sound that are remembered: more than a link can reorder.
+const HEARD_MAX: usize = 64;
 /// RFC 7675 section 5.1.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -41,6 +43,8 @@ pub(super) struct Scripted {
     /// Of each line.
     next_seq: Vec<u64>,
     picture: Vec<u8>,
+    /// The numbers of sound that came, the newest last: what has a copy comes twice.
+    heard: VecDeque<(u8, u64)>,
     packets: VecDeque<Packet>,
     events: VecDeque<BrowserEvent>,
 }
@@ -86,6 +90,7 @@ impl Scripted {
             channels: 0,
             next_seq: vec![0; lines.len()],
             picture: Vec::new(),
+            heard: VecDeque::new(),
             packets: VecDeque::new(),
             events: VecDeque::new(),
             config: config.clone(),
@@ -113,6 +118,9 @@ impl Scripted {
         };
         for (mid, line) in self.lines.iter().enumerate() {
             let format = match line.codec {
+                Codec::Opus if self.config.copies => {
+                    "111 63\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2"
+                }
                 Codec::Opus => "111\r\na=rtpmap:111 opus/48000/2",
                 _ => "96\r\na=rtpmap:96 VP8/90000",
             };
@@ -218,6 +226,16 @@ impl Scripted {
     }
 
     fn handle_media(&mut self, media: &Media<'_>) {
+        if self.config.copies && media.codec == Codec::Opus {
+            let number = (media.line, media.seq);
+            if self.heard.contains(&number) {
+                return;
+            }
+            self.heard.push_back(number);
+            if self.heard.len() > HEARD_MAX {
+                self.heard.pop_front();
+            }
+        }
         if let Some(data) = self.assemble(media) {
             let Media { line, seq, time, .. } = *media;
             self.events.push_back(BrowserEvent::Media { line, seq, time, data });
