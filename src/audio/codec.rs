@@ -12,8 +12,10 @@ pub(crate) trait AudioEncoder: fmt::Debug + Send {
     /// `AudioOut::channels`. The bytes replace what stands in `packet`.
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>);
 
-    /// Writes a packet of silence into `packet` without coding anything. The decoder's state after
-    /// it is near enough to that of coded zeros for the encoder to go on.
+    /// Writes a packet of silence into `packet` without coding anything. Unless `AudioOut::idle` is
+    /// `Silence` the second one in a row, or the very first packet, may say that others do not
+    /// follow. The decoder's state after it is near enough to that of coded zeros for the encoder
+    /// to go on.
     fn silence(&mut self, packet: &mut Vec<u8>);
 
     /// So many percent of the packets from now on will be lost: at 0, what is coded is as if no

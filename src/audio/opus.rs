@@ -11,7 +11,7 @@ use opus_pure::{
 };
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
-use crate::config::{AudioIn, AudioOut};
+use crate::config::{AudioIdle, AudioIn, AudioOut};
 
 /// 48 kHz: the clock of RTP for Opus (RFC 7587 section 4.1).
 const DECODER_RATE: i32 = 48_000;
@@ -40,6 +40,10 @@ pub(crate) struct PureEncoder {
     opus: OpusEncoder,
     channels: u8,
     chunks: usize,
+    /// In a pause most packets are not sent.
+    pauses: bool,
+    /// The last packet left the decoder silent, and it knows nothing else.
+    is_silent: bool,
 }
 
 impl PureEncoder {
@@ -49,12 +53,19 @@ impl PureEncoder {
             .expect("the configuration holds only rates and channels that Opus codes");
         opus.bitrate_bps = config.bitrate as i32;
         opus.complexity = i32::from(config.complexity);
-        PureEncoder { opus, channels: config.channels, chunks: config.packet_time.chunks() }
+        PureEncoder {
+            opus,
+            channels: config.channels,
+            chunks: config.packet_time.chunks(),
+            pauses: config.idle != AudioIdle::Silence,
+            is_silent: true,
+        }
     }
 }
 
 impl AudioEncoder for PureEncoder {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
+        self.is_silent = false;
         // The encoder takes the length for its budget, and it is zeroed for each packet: as much
         // as a packet of this duration can hold, and not the six frames of the longest.
         packet.resize(self.chunks.div_ceil(2) * FRAME_MAX + FRAMING_MAX, 0);
@@ -76,6 +87,13 @@ impl AudioEncoder for PureEncoder {
             2 => packet.push(TOC_20_MS | stereo),
             // Code 3 (RFC 6716 section 3.2.5): several frames of one size, and their number.
             chunks => packet.extend_from_slice(&[TOC_20_MS | stereo | 3, chunks as u8 / 2]),
+        }
+        // A packet of empty frames is what Opus sends in a pause (RFC 6716 section 2.1.9): one of
+        // at most two bytes tells libwebrtc's receiver that what does not follow is not lost. To
+        // the decoder it is a lost one, in place of which it goes on with what it has: after SILK
+        // that is noise, as loud as the sound was, after silent frames of CELT it is silence.
+        if std::mem::replace(&mut self.is_silent, true) && self.pauses {
+            return;
         }
         for _ in 0..self.chunks.div_ceil(2) {
             packet.extend_from_slice(&SILENT_FRAME);

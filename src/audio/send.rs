@@ -12,8 +12,8 @@
 //!   its grid that is not past. That point's packet leaves at once; the next one packet time after
 //!   the point, so from one packet time to two after this one. Nothing is dropped, nothing is sent
 //!   twice as fast, RTP time misses whole packets only.
-//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`), or one goes out every
-//!   400 ms (`Dtx`), or none (`Nothing`).
+//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`); or two go out, the second
+//!   of which says that a pause begins, and then one every 400 ms (`Dtx`) or none (`Nothing`).
 //! - Sound comes in such a pause: due now, or one packet time after the last packet.
 //! - At [`AudioSender::stop`]: no deadline. What is queued stays.
 //!
@@ -111,7 +111,8 @@ pub(crate) struct AudioSender {
     last: Option<Instant>,
     /// Whether time was left out before the next packet.
     gap: bool,
-    /// How many silent packets are still to be coded from zeros.
+    /// How many silent packets are still to follow the sound: those coded from zeros, and what
+    /// says that a pause begins.
     settling: u32,
     /// The first part of the next packet, faded out, after a clear or when the queue is held.
     fade: Vec<i16>,
@@ -397,8 +398,10 @@ impl AudioSender {
             is_sound
         };
         if is_sound {
-            self.settling = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
-        } else if self.settling == 0 {
+            let zeros = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
+            self.settling = zeros + self.farewells();
+        } else if self.settling <= self.farewells() {
+            self.settling = self.settling.saturating_sub(1);
             self.encoder.silence(&mut self.coded);
             return (LEVEL_SILENCE, false);
         } else {
@@ -406,6 +409,12 @@ impl AudioSender {
         }
         self.encoder.encode(&self.samples, &mut self.coded);
         (level(&self.samples), is_sound)
+    }
+
+    /// How many packets of silence follow the zeros before a pause. The second tells the receiver
+    /// that none will come for a while: without, it takes them for lost, and conceals.
+    fn farewells(&self) -> u32 {
+        if self.config.idle == AudioIdle::Silence { 0 } else { 2 }
     }
 
     /// The time from the packet just made to the next one.

@@ -88,7 +88,7 @@ fn a_clear_does_not_click() {
                 wave.extend_from_slice(rig.sender.coded_samples());
                 rig.now += ms(20);
             }
-            assert_eq!(wave.len(), (packets + 6) * to as usize / 50);
+            assert_eq!(wave.len(), (packets + 8) * to as usize / 50);
             // The steepest step of the tone itself, and rounding; without the tone's own onset, at
             // which the filter rings.
             let wave = &wave[to as usize / 200..];

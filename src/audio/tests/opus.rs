@@ -84,6 +84,31 @@ fn coded_and_cached_packets_last_as_long_as_they_should() {
 }
 
 #[test]
+fn a_pause_begins_with_true_silence_and_then_packets_have_at_most_two_bytes() {
+    for packet_time in PACKET_TIMES {
+        for (idle, channels) in [(AudioIdle::Dtx, 1), (AudioIdle::Dtx, 2), (AudioIdle::Nothing, 1)]
+        {
+            let config = AudioOut { packet_time, channels, idle, ..out(48_000) };
+            let mut encoder = AudioCodec::OpusPure.encoder(config);
+            let mut decoder = AudioCodec::OpusPure.decoder(input(48_000));
+            let frames = 480 * packet_time.chunks();
+            let (mut packet, mut samples) = (Vec::new(), Vec::new());
+            encoder.silence(&mut packet);
+            assert!(packet.len() <= 2, "the decoder is silent: {packet:?}");
+            encoder.encode(&vec![0; frames * usize::from(channels)], &mut packet);
+            for is_short in [false, true, true] {
+                encoder.silence(&mut packet);
+                assert_eq!(packet.len() <= 2, is_short, "{packet:?}");
+                samples.clear();
+                assert_eq!(decoder.duration(&packet), Some(frames));
+                assert_eq!(decoder.decode(&packet, &mut samples), frames);
+                assert!(samples.iter().all(|&sample| sample == 0));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_pause_is_silent_and_speech_after_it_is_whole() {
     for idle in [AudioIdle::Silence, AudioIdle::Dtx, AudioIdle::Nothing] {
         for rate in [16_000, 24_000, 48_000] {

@@ -45,7 +45,7 @@ fn a_pause_takes_nothing_from_a_piece_and_says_nothing_twice() {
 fn a_held_queue_is_silent_as_any_pause_and_goes_on_in_order() {
     // Of 2 s: 100 ms of zeros are coded, and the rest is as it was asked for.
     for (idle, packets) in
-        [(AudioIdle::Silence, 100), (AudioIdle::Dtx, 1 + 5 + 4), (AudioIdle::Nothing, 1 + 5)]
+        [(AudioIdle::Silence, 100), (AudioIdle::Dtx, 1 + 5 + 6), (AudioIdle::Nothing, 1 + 5 + 2)]
     {
         let mut rig = Rig::new(AudioOut { idle, ..out(16_000) });
         rig.sender.start(rig.now);
