@@ -52,6 +52,7 @@ impl Link {
                 channels: info.channels,
                 time: info.time,
                 origin: info.origin,
+                parts: info.parts,
             }));
         }
         while let Some(track) = self.readable.encoded.first().copied() {

@@ -18,7 +18,8 @@ use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
 use smallrtc::{
-    AudioCleared, AudioId, CloseReason, EncodedFrame, Message, SendError, SessionId, Stats, TrackId,
+    AudioCleared, AudioId, AudioProgress, CloseReason, EncodedFrame, Message, SendError, SessionId,
+    Stats, TrackId,
 };
 
 use crate::Received;
@@ -100,7 +101,12 @@ pub(crate) struct MessageCommand {
 #[derive(Debug)]
 pub(crate) enum ControlCommand {
     Start,
+    /// Sound that does not wait for room.
+    TryAudio(AudioCommand),
     ClearAudio(Answer<AudioCleared>),
+    PauseAudio,
+    ResumeAudio,
+    AudioProgress(AudioId, Answer<Option<AudioProgress>>),
     SendEncoded(TrackId, EncodedFrame, Answer<Result<(), SendError>>),
     RequestKeyframe(TrackId),
     RequestRenegotiation,
@@ -127,6 +133,8 @@ pub(crate) struct Link {
     pub(crate) control: Lane<ControlCommand>,
     /// Tracks whose sound or frames are not all pulled yet, because the inbox was full.
     pub(crate) readable: Readable,
+    /// The application holds its sound back: room comes only by what it does itself.
+    pub(crate) is_paused: bool,
     inbox: Arc<Queue<Received>>,
     ended: bool,
 }
@@ -173,6 +181,7 @@ pub(crate) fn link(bell: Bell) -> (Link, Inbound, Outbound) {
         messages: message_lane,
         control: control_lane,
         readable: Readable::default(),
+        is_paused: false,
         inbox,
         ended: false,
     };
@@ -274,8 +283,9 @@ impl Drop for Outbound {
 #[derive(Debug)]
 pub(crate) struct Lane<T> {
     commands: Receiver<T>,
-    /// The first one, when it waits for room in the session, and when to try it again.
-    parked: Option<(T, Instant)>,
+    /// The first one, when it waits for room in the session, and when to try it again; never, when
+    /// [`Lane::retry_now`] is sure to come.
+    parked: Option<(T, Option<Instant>)>,
 }
 
 /// A bounded lane and what fills it.
@@ -287,7 +297,8 @@ pub(crate) fn lane<T>(limit: usize) -> (Sender<T>, Lane<T>) {
 impl<T> Lane<T> {
     /// The next command, unless the first waits for room.
     pub(crate) fn next(&mut self, now: Instant) -> Option<T> {
-        if self.parked.as_ref().is_some_and(|(_, retry_at)| *retry_at > now) {
+        let waits = |at: &Option<Instant>| at.is_none_or(|at| at > now);
+        if self.parked.as_ref().is_some_and(|(_, retry_at)| waits(retry_at)) {
             return None;
         }
         let parked = self.parked.take().map(|(command, _)| command);
@@ -295,19 +306,19 @@ impl<T> Lane<T> {
     }
 
     /// Puts the first one back until there is room.
-    pub(crate) fn park(&mut self, command: T, retry_at: Instant) {
+    pub(crate) fn park(&mut self, command: T, retry_at: Option<Instant>) {
         self.parked = Some((command, retry_at));
     }
 
     /// When the first one is to be tried again, if it waits.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.parked.as_ref().map(|(_, retry_at)| *retry_at)
+        self.parked.as_ref().and_then(|(_, retry_at)| *retry_at)
     }
 
     /// There may be room: `next` tries the first one again.
     pub(crate) fn retry_now(&mut self, now: Instant) {
         if let Some((_, retry_at)) = &mut self.parked {
-            *retry_at = now;
+            *retry_at = Some(now);
         }
     }
 

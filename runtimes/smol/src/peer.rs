@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_channel::Sender;
 use smallrtc::signaling::Call;
 use smallrtc::{
-    AudioCleared, AudioFrame, AudioId, EncodedFrame, Message, SendError, SessionId, Stats, TrackId,
+    AudioCleared, AudioFrame, AudioId, AudioProgress, EncodedFrame, Message, SendError, SessionId,
+    Stats, TrackId,
 };
 
 use crate::Received;
@@ -101,9 +102,32 @@ impl Peer {
         self.sender.send_audio(frame).await
     }
 
+    /// See [`PeerSender::try_send_audio`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn try_send_audio(&self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
+        self.sender.try_send_audio(frame).await
+    }
+
     /// See [`PeerSender::clear_audio`].
     pub async fn clear_audio(&self) -> AudioCleared {
         self.sender.clear_audio().await
+    }
+
+    /// See [`PeerSender::pause_audio`].
+    pub async fn pause_audio(&self) {
+        self.sender.pause_audio().await;
+    }
+
+    /// See [`PeerSender::resume_audio`].
+    pub async fn resume_audio(&self) {
+        self.sender.resume_audio().await;
+    }
+
+    /// See [`PeerSender::audio_progress`].
+    pub async fn audio_progress(&self, id: AudioId) -> Option<AudioProgress> {
+        self.sender.audio_progress(id).await
     }
 
     /// See [`PeerSender::send_message`].
@@ -145,15 +169,26 @@ impl Peer {
 
 impl PeerSender {
     /// Queues sound behind what is queued already, to be sent at the pace of speech. Waits while
-    /// the queue is full (60 s of sound). Dropping the future while it waits takes the sound back.
+    /// the queue is full (60 s of sound), also for [`PeerSender::resume_audio`] when the queue is
+    /// held back. Dropping the future while it waits takes the sound back.
     ///
     /// # Errors
     /// As `Session::send_audio`, never `QueueFull`; `Closed` when the call has ended.
     pub async fn send_audio(&self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
-        let AudioFrame { samples, rate, channels } = frame;
-        let samples = samples.to_vec();
-        let command = |answer| AudioCommand { samples, rate, channels, answer };
+        let command = |answer| AudioCommand::new(frame, answer);
         self.ask(&self.outbound.audio, command).await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// As [`PeerSender::send_audio`], and waits for no room: only for the driver's next turn. For
+    /// sound that is worth nothing later.
+    ///
+    /// # Errors
+    /// As `Session::send_audio`: `QueueFull` says when there will be room, if that is known. So it
+    /// does, too, while a `send_audio` waits, because that one is first. `Closed` when the call has
+    /// ended.
+    pub async fn try_send_audio(&self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
+        let command = |answer| ControlCommand::TryAudio(AudioCommand::new(frame, answer));
+        self.ask(&self.outbound.control, command).await.unwrap_or(Err(SendError::Closed))
     }
 
     /// Barge-in: drops all sound that is queued and not yet sent, and tells how far each piece
@@ -161,6 +196,24 @@ impl PeerSender {
     /// its future first.
     pub async fn clear_audio(&self) -> AudioCleared {
         self.ask(&self.outbound.control, ControlCommand::ClearAudio).await.unwrap_or_default()
+    }
+
+    /// Holds the queued sound back until [`PeerSender::resume_audio`]; see `Session::pause_audio`.
+    /// A `send_audio` that finds the queue full waits until then.
+    pub async fn pause_audio(&self) {
+        self.tell(ControlCommand::PauseAudio).await;
+    }
+
+    /// Lets go of the sound that [`PeerSender::pause_audio`] holds back.
+    pub async fn resume_audio(&self) {
+        self.tell(ControlCommand::ResumeAudio).await;
+    }
+
+    /// How far a piece of sound has come; see `Session::audio_progress`. `None` for a piece that is
+    /// not known any more, and when the call has ended.
+    pub async fn audio_progress(&self, id: AudioId) -> Option<AudioProgress> {
+        let command = |answer| ControlCommand::AudioProgress(id, answer);
+        self.ask(&self.outbound.control, command).await.flatten()
     }
 
     /// Sends a message, or queues it until the data channel opens. Waits while the queue is full.

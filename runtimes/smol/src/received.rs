@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use smallrtc::{AudioFrame, AudioOrigin, CloseReason, EncodedFrame, Event, Message, TrackId};
+use smallrtc::{
+    AudioFrame, AudioOrigin, AudioParts, CloseReason, EncodedFrame, Event, Message, TrackId,
+};
 
 /// Something that came from a call. `Closed` comes exactly once and last.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +55,10 @@ pub struct AudioBlock {
     pub channels: u8,
     /// The media time of the first sample since the track's first packet.
     pub time: Duration,
-    /// Where the block comes from.
+    /// Where the block comes from; of several origins the one that matters most.
     pub origin: AudioOrigin,
+    /// How many of its samples per channel come from where.
+    pub parts: AudioParts,
 }
 
 impl AudioBlock {

@@ -102,6 +102,14 @@ pub(crate) fn carry_out(
         }
         Command::Message(message) => Outcome::Sent(session.send_message(message, now).map(|_| ())),
         Command::Clear => Outcome::Cleared(session.clear_audio(now)),
+        Command::Pause => {
+            session.pause_audio(now);
+            Outcome::Told
+        }
+        Command::Resume => {
+            session.resume_audio(now);
+            Outcome::Told
+        }
         Command::Close => {
             session.close(now);
             Outcome::Closing
@@ -121,6 +129,7 @@ pub(crate) fn gone(command: &Command) -> Outcome {
     match command {
         Command::Audio(_) | Command::Message(_) => Outcome::Sent(Err(SendError::Closed)),
         Command::Clear => Outcome::Cleared(AudioCleared::default()),
+        Command::Pause | Command::Resume => Outcome::Told,
         Command::Close => Outcome::Closing,
     }
 }

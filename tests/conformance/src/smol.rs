@@ -348,6 +348,14 @@ async fn carry_out(desk: Rc<Desk>, id: SessionId, ticket: Option<Ticket>, comman
             Outcome::Sent(sender.send_message(message).await)
         }
         (Some(sender), Command::Clear) => Outcome::Cleared(sender.clear_audio().await),
+        (Some(sender), Command::Pause) => {
+            sender.pause_audio().await;
+            Outcome::Told
+        }
+        (Some(sender), Command::Resume) => {
+            sender.resume_audio().await;
+            Outcome::Told
+        }
         (Some(sender), Command::Close) => {
             sender.close().await;
             Outcome::Closing

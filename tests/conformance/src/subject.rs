@@ -153,6 +153,10 @@ pub enum Command {
     Message(Message),
     /// Drop the sound that is queued.
     Clear,
+    /// Hold the sound back that is queued.
+    Pause,
+    /// Let it go.
+    Resume,
     /// End the call.
     Close,
 }
@@ -227,6 +231,8 @@ pub enum Outcome {
     Sent(Result<(), SendError>),
     /// Of [`Command::Clear`].
     Cleared(AudioCleared),
+    /// Of [`Command::Pause`] and [`Command::Resume`]: the call has been told, or has ended.
+    Told,
     /// Of [`Command::Close`]: the call has been told.
     Closing,
 }

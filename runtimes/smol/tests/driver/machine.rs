@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, poll_once};
 use serde_json::{Value, json};
 use smallrtc::{
-    AudioFrame, AudioIdle, CloseReason, Config, ConnectionState, Datagram, Event, LocalCandidate,
-    Message, Seed, SendError, TransportId,
+    AudioFrame, AudioIdle, AudioParts, CloseReason, Config, ConnectionState, Datagram, Event,
+    LocalCandidate, Message, Seed, SendError, TransportId,
 };
 use smallrtc_smol::{
     BACKLOG_MAX, Handle, INBOX_MAX, Machine, Peer, REQUESTS_BUDGET, Received, Step,
@@ -370,6 +370,139 @@ fn sound_waits_while_the_queue_is_full_and_a_barge_in_passes_it() {
     world.advance(Duration::from_millis(100));
     let cleared = world.ask(peer.clear_audio());
     assert_eq!(cleared.pieces, [], "what was given up while it waited was not sent later");
+}
+
+/// Fills the queue of a call, a second at a time; how many seconds it took.
+fn fill(world: &mut World, peer: &Peer) -> usize {
+    let samples = silence(1);
+    let second = AudioFrame::mono(&samples, 16_000);
+    (0..100).take_while(|_| world.ask(peer.try_send_audio(second)).is_ok()).count()
+}
+
+#[test]
+fn sound_that_does_not_wait_is_told_how_long_there_will_be_no_room() {
+    let mut world = World::new(Config::new());
+    let peer = world.connect();
+    assert_eq!(fill(&mut world, &peer), 60);
+    let samples = silence(1);
+    let second = AudioFrame::mono(&samples, 16_000);
+    let Err(SendError::QueueFull { wait: Some(wait), .. }) = world.ask(peer.try_send_audio(second))
+    else {
+        panic!("there is no room, and the clock runs");
+    };
+    assert!(wait > Duration::from_millis(900) && wait <= Duration::from_secs(1), "{wait:?}");
+    world.advance(wait);
+    assert!(world.ask(peer.try_send_audio(second)).is_ok(), "that is how long it took");
+}
+
+#[test]
+fn sound_that_does_not_wait_leaves_the_room_to_sound_that_does() {
+    let mut world = World::new(Config::new());
+    let peer = world.connect();
+    fill(&mut world, &peer);
+    let (second, short) = (silence(1), silence(1)[..160].to_vec());
+    let mut waiting = Box::pin(peer.send_audio(AudioFrame::mono(&second, 16_000)));
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.advance(Duration::from_millis(500));
+    let sent = world.ask(peer.try_send_audio(AudioFrame::mono(&short, 16_000)));
+    assert!(matches!(sent, Err(SendError::QueueFull { wait: Some(_), .. })), "{sent:?}");
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.advance(Duration::from_millis(600));
+    assert!(block_on(poll_once(waiting.as_mut())).is_some_and(|sent| sent.is_ok()));
+    // Who gave up waiting is in nobody's way.
+    fill(&mut world, &peer);
+    let mut waiting = Box::pin(peer.send_audio(AudioFrame::mono(&second, 16_000)));
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.advance(Duration::from_millis(100));
+    drop(waiting);
+    assert!(world.ask(peer.try_send_audio(AudioFrame::mono(&short, 16_000))).is_ok());
+}
+
+#[test]
+fn a_barge_in_makes_room_at_once() {
+    let mut world = World::new(Config::new());
+    let peer = world.connect();
+    fill(&mut world, &peer);
+    let samples = silence(30);
+    let mut waiting = Box::pin(peer.send_audio(AudioFrame::mono(&samples, 16_000)));
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.settle();
+    let at = world.now;
+    let _ = world.ask(peer.clear_audio());
+    assert!(world.ask(waiting).is_ok());
+    assert_eq!(world.now, at);
+}
+
+#[test]
+fn sound_that_waits_while_the_queue_is_held_back_wakes_nothing_until_it_is_let_go() {
+    let mut world = World::new(Config::new().audio_idle(AudioIdle::Nothing).stats_interval(None));
+    let peer = world.connect();
+    world.ask(async { peer.pause_audio().await });
+    assert_eq!(fill(&mut world, &peer), 60);
+    let samples = silence(1);
+    let mut waiting = Box::pin(peer.send_audio(AudioFrame::mono(&samples, 16_000)));
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.settle();
+    // Pings and consent checks alone: 50 ms would be twenty times a second.
+    let (end, mut wake_ups) = (world.now + Duration::from_secs(10), 0);
+    while world.now < end {
+        world.now = world.machine.poll_timeout().map_or(end, |at| at.min(end));
+        wake_ups += 1;
+        world.settle();
+    }
+    assert!(wake_ups < 100, "{wake_ups} wake-ups in ten seconds");
+    assert!(block_on(poll_once(waiting.as_mut())).is_none());
+    world.ask(async { peer.resume_audio().await });
+    world.advance(Duration::from_millis(1_100));
+    assert!(block_on(poll_once(waiting.as_mut())).is_some_and(|sent| sent.is_ok()));
+}
+
+#[test]
+fn how_far_a_piece_has_come_is_told_and_a_pause_stops_it() {
+    let mut world = World::new(Config::new());
+    let peer = world.connect();
+    let samples = silence(2);
+    let id = world.ask(peer.send_audio(AudioFrame::mono(&samples, 16_000))).unwrap();
+    world.advance(Duration::from_millis(500));
+    let sent = |world: &mut World| world.ask(peer.audio_progress(id)).map(|it| it.sent);
+    let half = sent(&mut world).unwrap();
+    assert!((7_000..9_000).contains(&half), "{half} samples in half a second");
+    world.ask(async { peer.pause_audio().await });
+    world.advance(Duration::from_millis(100));
+    let held = sent(&mut world).unwrap();
+    assert!(held <= half + 320, "{held} samples: a packet more than {half} at most");
+    world.advance(Duration::from_secs(3));
+    assert_eq!(sent(&mut world), Some(held));
+    world.ask(async { peer.resume_audio().await });
+    world.advance(Duration::from_secs(3));
+    assert_eq!(sent(&mut world), Some(32_000));
+    world.ask(peer.close());
+    world.advance(Duration::from_secs(5));
+    assert_eq!(world.ask(peer.audio_progress(id)), None, "the call has ended");
+}
+
+#[test]
+fn a_block_tells_how_much_of_it_comes_from_where() {
+    let mut world = World::new(Config::new());
+    let mut peer = world.connect();
+    let mut microphone = Microphone::new(440.0);
+    for number in 0..50 {
+        let packet = microphone.packet();
+        // One in ten is lost.
+        if number % 10 != 5 {
+            world.page.send_opus(number, &packet, world.now);
+        }
+        world.advance(PACKET_TIME);
+    }
+    let (mut decoded, mut others) = (0, 0);
+    for received in received(&mut peer) {
+        let Received::Audio(block) = received else { continue };
+        let AudioParts { decoded: fresh, repaired, concealed, silence, .. } = block.parts;
+        assert_eq!(fresh + repaired + concealed + silence, block.samples.len());
+        decoded += fresh;
+        others += repaired + concealed + silence;
+    }
+    assert!(decoded > 40 * 320 && (320..10 * 320).contains(&others), "{decoded}, {others}");
 }
 
 #[test]

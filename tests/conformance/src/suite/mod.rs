@@ -11,6 +11,7 @@ use crate::{Command, RATE};
 
 mod closing;
 mod flood;
+mod held;
 mod rest;
 mod same;
 mod stalls;
@@ -18,6 +19,7 @@ mod wakeups;
 
 pub use closing::*;
 pub use flood::*;
+pub use held::*;
 pub use rest::*;
 pub use same::*;
 pub use stalls::*;
@@ -41,6 +43,8 @@ macro_rules! machine_suite {
                 an_application_that_stops_reading_one_call_delays_no_other
                 messages_that_are_not_read_come_in_order_when_they_are
                 messages_that_are_never_read_end_their_call_and_no_other
+                sound_that_is_held_back_goes_on_where_it_stopped
+                a_pause_that_ends_wakes_a_driver_that_waits
                 every_command_wakes_a_driver_that_waits
                 a_command_put_down_during_a_step_is_carried_out
                 requests_at_the_budget_and_one_past_it_are_all_answered

@@ -87,6 +87,8 @@ fn scenario<S: Subject>(mut setup: Setup, bot: Bot) -> World<S> {
         }
         match packet {
             50 => drop(world.command(0, Command::Audio(speech(1..150)))),
+            70 => drop(world.command(0, Command::Pause)),
+            90 => drop(world.command(0, Command::Resume)),
             100 => drop(world.command(0, Command::Clear)),
             150 => world.stall(STALL),
             _ => {}
