@@ -137,6 +137,7 @@ struct Sound {
 }
 
 impl Sound {
+    #[expect(clippy::disallowed_methods, reason = "how late sound comes is told by no other clock")]
     async fn repeat(&mut self, peer: &Peer, block: &AudioBlock) {
         if !self.begun {
             self.begun = true;
