@@ -55,8 +55,10 @@
 
 mod disk;
 mod reads;
+mod source;
 mod writes;
 
 pub use disk::{Disk, WRITES_MAX};
 pub use reads::{FilePart, FileReads, READ_LEN_MAX};
+pub use source::FileSource;
 pub use writes::FileWrites;

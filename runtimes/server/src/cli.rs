@@ -2,15 +2,17 @@
 
 mod load;
 mod record;
+mod record_audio;
 mod signal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use smallrtc::Config;
-use smallrtc_server::bots::pass_config;
+use smallrtc::media::Tone;
 use smallrtc_server::{Network, Options, Tls};
 use smallrtc_smol::SHARDS_MAX;
 
@@ -18,6 +20,7 @@ pub(crate) use load::Load;
 
 use crate::logs::LogFile;
 pub(crate) use record::Record;
+pub(crate) use record_audio::RecordAudio;
 use signal::Signal;
 
 /// The bot's side of a browser call: serves a page and takes calls from it and from Pipecat's
@@ -34,7 +37,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves the page and runs a bot in each call (the default).
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Calls a SmallWebRTC server many times over and tells what became of the calls.
     ///
     /// Exit code 0: every call connected, its data channel opened, and it lasted until the load
@@ -54,7 +57,7 @@ enum Command {
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Serve(Serve),
+    Serve(Box<Serve>),
     Load(Load),
     Show(LogFile),
     Replay(LogFile),
@@ -83,8 +86,11 @@ pub(crate) struct Serve {
     /// header means nothing.
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     trusted_proxy: Vec<Network>,
-    /// What answers in the calls.
-    #[arg(long, value_enum, default_value_t = Bot::Echo)]
+    /// What answers in the calls: `echo`, everybody hears, reads and sees themselves; `pass`, the
+    /// same, but sound comes back as it was coded, without codec or pacing, for measuring;
+    /// `play:FILE`, as echo, but what is heard is a WAV or Ogg Opus file, over and over;
+    /// `tone:HZ`, as echo, but what is heard is a tone.
+    #[arg(long, value_name = "BOT", default_value = "echo")]
     bot: Bot,
     /// The most calls at once in each shard; the next is refused with 503. An echo with Opus takes
     /// about a hundredth of a core.
@@ -112,15 +118,38 @@ pub(crate) struct Serve {
     signal: Signal,
     #[command(flatten)]
     record: Record,
+    #[command(flatten)]
+    record_audio: RecordAudio,
 }
 
 /// What answers in the calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Bot {
-    /// Everybody hears, reads and sees themselves.
     Echo,
-    /// As echo, but sound comes back as it was coded: no codec, no pacing. For measuring.
     Pass,
+    Play(PathBuf),
+    /// In Hz.
+    Tone(u32),
+}
+
+impl FromStr for Bot {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bot, String> {
+        match text.split_once(':') {
+            None if text == "echo" => Ok(Bot::Echo),
+            None if text == "pass" => Ok(Bot::Pass),
+            Some(("play", file)) if !file.is_empty() => Ok(Bot::Play(file.into())),
+            Some(("tone", frequency)) => {
+                let hz = frequency.parse().map_err(|_| {
+                    format!("tone frequency: {frequency} (expected a whole number of Hz)")
+                })?;
+                let tone = Tone::new(hz, 0, None).map_err(|error| error.to_string());
+                tone.map(|_| Bot::Tone(hz))
+            }
+            _ => Err("expected echo, pass, play:FILE or tone:HZ".to_owned()),
+        }
+    }
 }
 
 impl Cli {
@@ -131,18 +160,22 @@ impl Cli {
             Some(Command::Load(load)) => Task::Load(load),
             Some(Command::Show(file)) => Task::Show(file),
             Some(Command::Replay(file)) => Task::Replay(file),
-            None => Task::Serve(self.serve),
+            None => Task::Serve(Box::new(self.serve)),
         }
     }
 }
 
 impl Serve {
-    pub(crate) fn bot(&self) -> Bot {
-        self.bot
+    pub(crate) fn bot(&self) -> &Bot {
+        &self.bot
     }
 
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    pub(crate) fn record_audio(&self) -> &RecordAudio {
+        &self.record_audio
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {
@@ -158,10 +191,6 @@ impl Serve {
         let config = Config::new().max_sessions(self.max_sessions);
         let config = config.max_half_open(self.max_half_open);
         let config = config.expect("its range was checked when it was read");
-        let config = match self.bot {
-            Bot::Echo => config,
-            Bot::Pass => pass_config(config),
-        };
         let mut options = Options::new().listen(self.listen).tls(tls).config(config);
         options.udp_port = self.udp_port;
         options.shards = self.shards;
@@ -245,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn bots_are_named_with_what_they_say() {
+        let bot = |text: &str| text.parse::<Bot>().unwrap();
+        assert_eq!([bot("echo"), bot("pass")], [Bot::Echo, Bot::Pass]);
+        assert_eq!(bot("play:a:b.wav"), Bot::Play("a:b.wav".into()), "names may have colons");
+        assert_eq!([bot("tone:1"), bot("tone:20000")], [Bot::Tone(1), Bot::Tone(20_000)]);
+    }
+
+    #[test]
     fn calls_may_end_for_as_long_as_is_said() {
         let drain = |words: &[&str]| {
             let words = std::iter::once("smallrtc").chain(words.iter().copied());
@@ -272,6 +309,15 @@ mod tests {
             (&["--rate-limit", "fast"], "--rate-limit"),
             (&["--drain-timeout", "soon"], "--drain-timeout"),
             (&["--bot", "parrot"], "--bot"),
+            (&["--bot", "play"], "play:FILE"),
+            (&["--bot", "play:"], "play:FILE"),
+            (&["--bot", "tone:high"], "--bot"),
+            (&["--bot", "tone:0"], "tone frequency: 0 (expected 1 to 20000)"),
+            (&["--bot", "tone:20001"], "tone frequency: 20001 (expected 1 to 20000)"),
+            (&["--record-audio-as", "wav"], "--record-audio"),
+            (&["--record-audio", "x", "--record-audio-as", "mp3"], "--record-audio-as"),
+            (&["--record-audio", "x", "--record-audio-sides", "left"], "--record-audio-sides"),
+            (&["--record-audio", "x", "--record-audio-max", "1"], "--record-audio-max"),
             (&["--max-sessions", "0"], "--max-sessions"),
             (&["--max-sessions", "many"], "--max-sessions"),
             (&["--max-half-open", "0"], "--max-half-open"),

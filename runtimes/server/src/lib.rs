@@ -56,6 +56,7 @@ pub mod page;
 mod proxies;
 mod recordings;
 mod server;
+mod tape;
 mod tls;
 
 pub use http::HttpStats;
@@ -63,7 +64,9 @@ pub use options::{OptionError, Options, Tls};
 pub use proxies::{Network, NetworkError};
 pub use recordings::Recordings;
 pub use server::Server;
+pub use smallrtc_files::Disk;
 pub use smallrtc_smol::{AudioBlock, Handle, Peer, PeerSender, Received};
+pub use tape::{AudioFileKind, AudioRecordingOptions, AudioRecordings, AudioSides, TapedPeer};
 
 /// The code blocks of README, compiled.
 #[cfg(doctest)]

@@ -23,9 +23,13 @@ use async_channel::Sender;
 use async_signal::{Signal, Signals};
 use clap::Parser;
 use futures_lite::{StreamExt, future};
+use smallrtc::{CloseReason, Config};
+use smallrtc_server::bots::Playable;
 use smallrtc_server::limits::CLOSE_TIME_MAX;
 use smallrtc_server::load::{LoadError, Stop};
-use smallrtc_server::{OptionError, Peer, Recordings, Server, bots};
+use smallrtc_server::{
+    AudioRecordings, Disk, OptionError, Peer, Recordings, Server, TapedPeer, bots,
+};
 use smol::Timer;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -43,7 +47,7 @@ const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     match Cli::parse().task() {
-        Task::Serve(serve) => logged(|| answer_calls(serve)),
+        Task::Serve(serve) => logged(|| answer_calls(*serve)),
         Task::Load(options) => logged(|| load(options)),
         // What a replayed session would log is what it logged when it was recorded.
         Task::Show(file) => file.show(),
@@ -59,11 +63,14 @@ fn logged(task: impl FnOnce() -> ExitCode) -> ExitCode {
 }
 
 fn answer_calls(serve: Serve) -> ExitCode {
-    let bot = serve.bot();
+    let files = match Files::open(&serve) {
+        Ok(files) => files,
+        Err(error) => return refuse(&error),
+    };
     let record = serve.record().clone();
     let drain = serve.drain_timeout();
     let mut options = serve.options();
-    let recordings = match record.apply(options.config) {
+    let recordings = match record.apply(files.answering.config(options.config)) {
         Ok((config, recordings)) => {
             options.config = config;
             recordings
@@ -71,11 +78,83 @@ fn answer_calls(serve: Serve) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     smol::block_on(async {
-        match run(options, bot, drain, recordings).await {
+        match run(options, files, drain, recordings).await {
             Ok(code) => code,
             Err(error) => refuse(&format!("--{error}")),
         }
     })
+}
+
+/// What answers, and where it is recorded.
+#[derive(Clone, Debug)]
+struct Files {
+    disk: Disk,
+    answering: Answering,
+    tapes: Option<AudioRecordings>,
+}
+
+/// A bot that has what it needs.
+#[derive(Clone, Debug)]
+enum Answering {
+    Echo,
+    Pass,
+    Play(Playable),
+    Tone(u32),
+}
+
+impl Answering {
+    fn config(&self, config: Config) -> Config {
+        match self {
+            Answering::Echo => config,
+            Answering::Pass => bots::pass_config(config),
+            Answering::Play(file) => file.config(config),
+            Answering::Tone(_) => bots::tone_config(config),
+        }
+    }
+}
+
+impl Files {
+    /// Looks at everything that is to be played, and makes what is to be recorded in. The error
+    /// names the option.
+    fn open(serve: &Serve) -> Result<Files, String> {
+        let disk = Disk::start().map_err(|error| format!("no thread for files: {error}"))?;
+        let tapes = serve.record_audio().open(serve.bot(), &disk)?;
+        let answering = match serve.bot() {
+            Bot::Echo => Answering::Echo,
+            Bot::Pass => Answering::Pass,
+            Bot::Tone(hz) => Answering::Tone(*hz),
+            Bot::Play(path) => {
+                let told = |error| format!("--bot play:{}: {error}", path.display());
+                let file = Playable::open(path).map_err(told)?;
+                // What passes undecoded has no samples that could be recorded.
+                let file = if serve.record_audio().is_on() { file.decoded() } else { file };
+                Answering::Play(file)
+            }
+        };
+        Ok(Files { disk, answering, tapes })
+    }
+
+    /// Answers a call until it ends; gives the reason.
+    async fn answer(&self, peer: Peer) -> Option<CloseReason> {
+        let call = match &self.tapes {
+            Some(tapes) => tapes.record(peer),
+            None => TapedPeer::from(peer),
+        };
+        match &self.answering {
+            Answering::Echo => bots::echo(call).await,
+            Answering::Pass => bots::pass(call).await,
+            Answering::Play(file) => match bots::play(call, file, &self.disk) {
+                Ok(call) => call.await,
+                Err(error) => {
+                    warn!(%error, "the file can be played no more");
+                    None
+                }
+            },
+            Answering::Tone(hz) => {
+                bots::tone(call, *hz).expect("its range was checked when it was read").await
+            }
+        }
+    }
 }
 
 /// Logs to stderr what `RUST_LOG` asks for, `info` by default.
@@ -140,7 +219,7 @@ fn signals() -> Option<Signals> {
 
 async fn run(
     options: smallrtc_server::Options,
-    bot: Bot,
+    files: Files,
     drain: Duration,
     recordings: Option<Arc<Recordings>>,
 ) -> Result<ExitCode, OptionError> {
@@ -150,7 +229,7 @@ async fn run(
     announce(&server);
     let (running, ended) = async_channel::bounded::<()>(1);
     let end = {
-        let calls = take_calls(&server, bot, running);
+        let calls = take_calls(&server, &files, running);
         let drained = drained(&server, &mut signals, drain);
         future::or(drained, async {
             // The driver is gone.
@@ -173,6 +252,11 @@ async fn run(
             && !smol::unblock(move || recordings.finish()).await
         {
             warn!("the disk is too slow: the last seconds of recordings are lost");
+        }
+        if let Some(tapes) = files.tapes
+            && !smol::unblock(move || tapes.finish()).await
+        {
+            warn!("the disk is too slow: the last seconds of sound are lost");
         }
         ExitCode::SUCCESS
     };
@@ -230,25 +314,21 @@ fn needs_https(url: &str) -> bool {
     url.starts_with("http://") && !local
 }
 
-async fn take_calls(server: &Server, bot: Bot, running: Sender<()>) {
+async fn take_calls(server: &Server, files: &Files, running: Sender<()>) {
     while let Some(peer) = server.accept().await {
-        let running = running.clone();
+        let (running, files) = (running.clone(), files.clone());
         smol::spawn(async move {
-            answer(peer, bot).await;
+            answer(peer, &files).await;
             drop(running);
         })
         .detach();
     }
 }
 
-async fn answer(peer: Peer, bot: Bot) {
+async fn answer(peer: Peer, files: &Files) {
     let (shard, call) = (peer.shard(), peer.id());
     info!(shard, %call, pc_id = peer.pc_id(), "call begins");
-    let reason = match bot {
-        Bot::Echo => bots::echo(peer).await,
-        Bot::Pass => bots::pass(peer).await,
-    };
-    match reason {
+    match files.answer(peer).await {
         Some(reason) => info!(shard, %call, %reason, "call ended"),
         None => info!(shard, %call, "call ended with its driver"),
     }

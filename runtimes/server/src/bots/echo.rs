@@ -10,6 +10,8 @@
 //!
 //! Messages go through a queue of their own, so that a peer that reads none of them stops
 //! hearing nothing else.
+//!
+//! What the bot says is its [`Voice`]'s; all the rest is the same for every bot here.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,10 +23,11 @@ use smallrtc::rtvi::{Capabilities, Rtvi, RtviEvent, RtviMessage};
 use smallrtc::{
     AudioFrame, CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId,
 };
-use smallrtc_smol::{AudioBlock, Peer, PeerSender, Received};
+use smallrtc_smol::{AudioBlock, PeerSender, Received};
 use tracing::{debug, info};
 
 use super::delay::{Backlog, LEAD};
+use crate::TapedPeer;
 
 /// Messages on their way back that wait for room in the call's own queue. As many as a call holds
 /// before its channel opens; when it is full the bot reads nothing until there is room, and the
@@ -37,35 +40,66 @@ const KEYFRAME_REQUEST_FRAMES: u32 = 15;
 
 /// Lets the peer hear, read and see itself until the call ends; gives the reason of the end,
 /// `None` when the driver went away before.
-pub async fn echo(mut peer: Peer) -> Option<CloseReason> {
+pub async fn echo(call: impl Into<TapedPeer>) -> Option<CloseReason> {
+    run(call.into(), Sound::default()).await
+}
+
+/// What a bot says.
+pub(super) trait Voice {
+    /// Takes what was heard.
+    async fn hear(&mut self, call: &mut TapedPeer, block: &AudioBlock);
+
+    /// Takes an event.
+    async fn see(&mut self, call: &mut TapedPeer, event: &Event);
+
+    /// Returns when [`Voice::turn`] has something to do. Safe to cancel.
+    async fn due(&mut self);
+
+    /// Says what is to be said now.
+    async fn turn(&mut self, call: &mut TapedPeer);
+}
+
+/// Answers a call with this voice.
+pub(super) async fn run(mut call: TapedPeer, mut voice: impl Voice) -> Option<CloseReason> {
     let (messages, waiting) = async_channel::bounded(MESSAGES_MAX);
-    let answers = answer_messages(peer.sender().clone(), waiting);
-    let (reason, ()) = future::zip(repeat(&mut peer, messages), answers).await;
+    let answers = answer_messages(call.sender().clone(), waiting);
+    let (reason, ()) = future::zip(answer_call(&mut call, &mut voice, messages), answers).await;
     reason
 }
 
-async fn repeat(peer: &mut Peer, messages: Sender<Message>) -> Option<CloseReason> {
-    let mut sound = Sound::default();
+async fn answer_call(
+    call: &mut TapedPeer,
+    voice: &mut impl Voice,
+    messages: Sender<Message>,
+) -> Option<CloseReason> {
     let mut pictures = Pictures::default();
-    while let Some(received) = peer.recv().await {
-        match received {
-            Received::Audio(block) => sound.repeat(peer, &block).await,
+    loop {
+        let received = async { Some(call.recv().await) };
+        let due = async {
+            voice.due().await;
+            None
+        };
+        let Some(received) = future::or(received, due).await else {
+            voice.turn(call).await;
+            continue;
+        };
+        match received? {
+            Received::Audio(block) => voice.hear(call, &block).await,
             // The other end is gone only when the call is, which is told next.
             Received::Message(message) => drop(messages.send(message).await),
             Received::Encoded { track, frame } if frame.codec == Codec::Opus => {
-                send_coded(peer, track, frame).await;
+                send_coded(call, track, frame).await;
             }
-            Received::Encoded { track, frame } => pictures.repeat(peer, track, frame).await,
+            Received::Encoded { track, frame } => pictures.repeat(call, track, frame).await,
             Received::Event(event) => {
-                sound.see(&event);
-                pictures.see(peer, &event).await;
-                log(peer, &event);
+                voice.see(call, &event).await;
+                pictures.see(call, &event).await;
+                log(call, &event);
             }
             Received::Closed(reason) => return Some(reason),
             _ => {}
         }
     }
-    None
 }
 
 async fn answer_messages(peer: PeerSender, messages: Receiver<Message>) {
@@ -121,7 +155,7 @@ fn answer(rtvi: &mut Rtvi, message: Message) -> Answer {
     }
 }
 
-async fn send_coded(peer: &Peer, track: TrackId, frame: EncodedFrame) {
+async fn send_coded(peer: &mut TapedPeer, track: TrackId, frame: EncodedFrame) {
     if let Err(error) = peer.send_encoded(track, frame).await {
         debug!(%error, %track, "a frame could not be returned");
     }
@@ -136,9 +170,9 @@ struct Sound {
     begun: bool,
 }
 
-impl Sound {
+impl Voice for Sound {
     #[expect(clippy::disallowed_methods, reason = "how late sound comes is told by no other clock")]
-    async fn repeat(&mut self, peer: &Peer, block: &AudioBlock) {
+    async fn hear(&mut self, peer: &mut TapedPeer, block: &AudioBlock) {
         if !self.begun {
             self.begun = true;
             self.lead(peer, block).await;
@@ -154,23 +188,31 @@ impl Sound {
         }
     }
 
-    async fn lead(&mut self, peer: &Peer, block: &AudioBlock) {
+    async fn see(&mut self, _: &mut TapedPeer, event: &Event) {
+        if let Event::AudioFinished { id, .. } = event {
+            self.backlog.finished(*id);
+        }
+    }
+
+    async fn due(&mut self) {
+        future::pending().await
+    }
+
+    async fn turn(&mut self, _: &mut TapedPeer) {}
+}
+
+impl Sound {
+    async fn lead(&mut self, peer: &mut TapedPeer, block: &AudioBlock) {
         let samples = LEAD.as_millis() as usize * block.rate as usize / 1000;
         let silence = vec![0; samples * usize::from(block.channels)];
         let frame = AudioFrame { samples: &silence, ..block.frame() };
         self.send(peer, frame).await;
     }
 
-    async fn send(&mut self, peer: &Peer, frame: AudioFrame<'_>) {
+    async fn send(&mut self, peer: &mut TapedPeer, frame: AudioFrame<'_>) {
         match peer.send_audio(frame).await {
             Ok(id) => self.backlog.queued(id, duration(frame)),
             Err(error) => debug!(%error, "sound could not be returned"),
-        }
-    }
-
-    fn see(&mut self, event: &Event) {
-        if let Event::AudioFinished { id, .. } = event {
-            self.backlog.finished(*id);
         }
     }
 }
@@ -198,7 +240,7 @@ enum Verdict {
 }
 
 impl Pictures {
-    async fn repeat(&mut self, peer: &Peer, track: TrackId, frame: EncodedFrame) {
+    async fn repeat(&mut self, peer: &mut TapedPeer, track: TrackId, frame: EncodedFrame) {
         match self.judge(track, frame.keyframe, frame.contiguous) {
             Verdict::Return => send_coded(peer, track, frame).await,
             Verdict::HoldBack => {}
@@ -220,7 +262,7 @@ impl Pictures {
         Verdict::HoldBack
     }
 
-    async fn see(&mut self, peer: &Peer, event: &Event) {
+    async fn see(&mut self, peer: &mut TapedPeer, event: &Event) {
         match event {
             Event::TrackStarted(track) if goes_both_ways(track) => {
                 self.waiting.insert(track.id, Some(0));
@@ -240,7 +282,7 @@ fn goes_both_ways(track: &Track) -> bool {
     track.kind == MediaKind::Video && track.receives && track.sends
 }
 
-fn log(peer: &Peer, event: &Event) {
+fn log(peer: &TapedPeer, event: &Event) {
     let (shard, call) = (peer.shard(), peer.id());
     match event {
         Event::StateChanged(state) => debug!(shard, %call, %state, "state"),

@@ -7,7 +7,8 @@
 //! it. To a listener that is a worse echo than [`echo`](super::echo()).
 
 use smallrtc::{CloseReason, Config};
-use smallrtc_smol::Peer;
+
+use crate::TapedPeer;
 
 /// Sets calls up for [`pass`]: sound is coded both ways.
 #[must_use]
@@ -18,6 +19,6 @@ pub fn pass_config(config: Config) -> Config {
 /// Gives the peer its own packets, messages and pictures back until the call ends; gives the
 /// reason of the end, `None` when the driver went away before. Calls must be set up with
 /// [`pass_config`]: sound that comes decoded is returned as [`echo`](super::echo()) does it.
-pub async fn pass(peer: Peer) -> Option<CloseReason> {
-    super::echo(peer).await
+pub async fn pass(call: impl Into<TapedPeer>) -> Option<CloseReason> {
+    super::echo(call).await
 }
