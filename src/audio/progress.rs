@@ -112,7 +112,7 @@ impl Progress {
             self.before = self.packets;
         }
         self.packets += u64::from(is_taken);
-        let Some(place) = place.filter(|place| Some(*place) > self.sent) else { return };
+        let Some(place) = place.filter(|place| self.sent != Some(*place)) else { return };
         self.sent = Some(place);
         self.forget_marks(now);
         // Of one that was not taken the next one's report is the first that may tell.
@@ -171,14 +171,12 @@ impl Progress {
     /// at the limit.
     fn forget_marks(&mut self, now: Instant) {
         while let Some(first) = self.marks.front() {
-            let place = Some(first.place);
-            if place > self.confirmed && self.marks.len() < MARKS_MAX {
-                return;
-            }
-            if self.was_played(first, now) {
-                self.played = self.played.max(place);
-            }
-            if place > self.played && self.marks.len() < MARKS_MAX {
+            let is_confirmed = self.confirmed.is_some_and(|confirmed| confirmed >= first.place);
+            let is_full = self.marks.len() >= MARKS_MAX;
+            let is_played = (is_confirmed || is_full) && self.was_played(first, now);
+            if is_played {
+                self.played = self.played.max(Some(first.place));
+            } else if !is_full {
                 return;
             }
             self.marks.pop_front();

@@ -13,6 +13,9 @@ use crate::{Codec, Event, MediaKind, Source, Track, TrackId};
 pub(super) struct Tracks {
     slots: Vec<Slot>,
     views: Vec<Track>,
+    /// The place in `views` of the track that PCM is decoded from: asked for several times for each
+    /// packet, and changed by offers alone.
+    microphone: Option<usize>,
     /// The m-lines that carry media, those that ended included.
     media_lines: Vec<TrackId>,
 }
@@ -48,7 +51,7 @@ impl Tracks {
 
     /// The track that PCM is decoded from: the microphone.
     pub(super) fn microphone(&self) -> Option<Track> {
-        self.views.iter().copied().find(|track| track.source == Source::Microphone)
+        self.views.get(self.microphone?).copied()
     }
 
     /// Tracks that pictures come in on.
@@ -95,6 +98,7 @@ impl Tracks {
             }
         }
         self.views = self.slots.iter().map(|slot| slot.track).collect();
+        self.microphone = self.views.iter().position(|track| track.source == Source::Microphone);
         changes
     }
 
