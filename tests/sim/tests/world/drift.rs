@@ -277,6 +277,7 @@ impl Bot<Endpoint> for Corrected {
 
 /// Four hours: what waits for each call is as much at the end as at the start, and at no time more
 /// or less, to 20 ms. Nothing is refused, the queue never runs dry, no packet is early or late.
+#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn assert_four_hours(calls: usize, drift_ppm: i32, seed: u64) {
     let low = |config: smallrtc::Config| {
         config.audio_in(8_000, 1).and_then(|it| it.audio_out(8_000, 1)).expect("usual rates")
