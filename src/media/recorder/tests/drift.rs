@@ -19,11 +19,13 @@ struct Reader {
     last: u64,
     recent: [f64; 2],
     worst: f64,
+    /// Where the tone ends at the earliest.
+    ends: u64,
 }
 
 impl Reader {
-    fn new() -> Reader {
-        Reader { at: 0, first: None, last: 0, recent: [0.0; 2], worst: 0.0 }
+    fn new(ends: u64) -> Reader {
+        Reader { at: 0, first: None, last: 0, recent: [0.0; 2], worst: 0.0, ends }
     }
 
     fn read(&mut self, write: &FileWrite) {
@@ -41,7 +43,7 @@ impl Reader {
             let sample = f64::from(sample);
             let off = (sample - twice_cosine * self.recent[1] + self.recent[0]).abs();
             // Not where the tone comes and goes.
-            if self.first.is_some_and(|first| self.at > first + 8_000) && self.at < self.last + 2 {
+            if self.first.is_some_and(|first| self.at > first + 8_000) && self.at < self.ends {
                 self.worst = self.worst.max(off);
             }
             (self.recent, self.at) = ([self.recent[1], sample], self.at + 1);
@@ -54,11 +56,11 @@ impl Reader {
 fn record(ppm: i64) {
     let start = origin();
     let mut recorder = Recorder::wav(RATE, RecordLayout::Mixed, start).unwrap();
-    let mut reader = Reader::new();
     let our_time = |block: u64| {
         let own = 20_000_000 * block as i64;
         Duration::from_nanos((own + own / 1_000_000 * ppm) as u64)
     };
+    let mut reader = Reader::new((our_time(ENDS).as_millis() as u64 - 1_000) * 8);
     let mut samples = [0; BLOCK as usize];
     for block in 0..ENDS + 100 {
         let now = start + our_time(block + 1) + ms(30) + ms(block * 7 % 25);
