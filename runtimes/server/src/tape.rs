@@ -312,10 +312,10 @@ impl Tape {
         self.lanes().for_each(|lane| lane.turn(len_max, now));
     }
 
-    fn said(&mut self, id: AudioId, frame: AudioFrame<'_>, now: Instant) {
+    fn said(&mut self, id: AudioId, frame: AudioFrame<'_>) {
         for lane in self.lanes() {
             if let Writer::Sound(recorder) = &mut lane.writer {
-                recorder.said(id, frame, now);
+                recorder.said(id, frame);
             }
         }
     }
@@ -427,7 +427,7 @@ impl TapedPeer {
     pub async fn send_audio(&mut self, frame: AudioFrame<'_>) -> Result<AudioId, SendError> {
         let id = self.peer.send_audio(frame).await?;
         if let Some(tape) = &mut self.tape {
-            tape.said(id, frame, now());
+            tape.said(id, frame);
         }
         Ok(id)
     }

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::iter::repeat_n;
 use std::time::Duration;
 
+use crate::AudioFrame;
 use crate::audio::{RATES, Resampler};
 use crate::media::drift::{Meter, Stretch, nanos_of};
-use crate::{AudioFrame, AudioId};
 
 /// How much may wait to be written, in seconds. 61: what a session queues, and what is held behind.
 const AHEAD_MAX: u64 = 61;
@@ -18,27 +18,9 @@ const JUMP_MS: u64 = 2_000;
 /// Media times beyond this many samples are taken for it: 50 years.
 const SAMPLE_MAX: u128 = 1 << 46;
 
-/// How late a piece may finish without a stall, in milliseconds: a packet, and a driver under load.
+/// How far behind the piece before it one may start that follows it, in milliseconds. 60: the
+/// longest packet, or a driver under load.
 const SLACK_MS: u64 = 60;
-
-/// A piece that the session has and that is not finished.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queued {
-    pub(super) id: AudioId,
-    /// Where it stands on the line of time.
-    pub(super) start: u64,
-    pub(super) end: u64,
-    /// How many samples per channel it has, at its own rate.
-    pub(super) samples: u64,
-}
-
-impl Queued {
-    /// Where the piece's sample of this number stands.
-    pub(super) fn at(&self, sample: u64) -> u64 {
-        let part = u128::from(self.end - self.start) * u128::from(sample.min(self.samples));
-        self.start + (part / u128::from(self.samples.max(1))) as u64
-    }
-}
 
 /// How heard media time lies on the line of time.
 #[derive(Debug)]
@@ -184,7 +166,7 @@ impl Lane {
 
     /// Puts what was converted at a position not before the end; gives where it ends.
     fn put(&mut self, position: u64) {
-        let room = AHEAD_MAX * u64::from(self.rate);
+        let room = self.room();
         let skipped = self.base.saturating_sub(position).min(self.converted.len() as u64);
         // A receiver gives the silence of a pause when the pause is over. It was written already.
         let is_silent = self.converted[..skipped as usize].iter().all(|&sample| sample == 0);
@@ -316,17 +298,30 @@ impl Lane {
         std::mem::swap(&mut self.converted, &mut self.stretched);
     }
 
-    /// Places sound that is queued to be said; `None` when its form is not known.
-    pub(super) fn queue(&mut self, id: AudioId, frame: AudioFrame<'_>, now: u64) -> Option<Queued> {
+    /// How many samples may wait.
+    pub(super) fn room(&self) -> u64 {
+        AHEAD_MAX * u64::from(self.rate)
+    }
+
+    /// Converts sound that is to be said; gives how many samples per channel it has and what they
+    /// are at the file's rate. `None` when its form is not known.
+    pub(super) fn convert_said(
+        &mut self,
+        frame: AudioFrame<'_>,
+        is_new: bool,
+    ) -> Option<(u64, Vec<i16>)> {
         if !self.fold(frame, 0) {
             return None;
         }
-        let start = self.end().max(now);
-        self.convert(frame.rate, start > self.end());
-        let samples = self.mono.len() as u64;
-        let end = start + self.converted.len() as u64;
-        self.put(start);
-        Some(Queued { id, start, end, samples })
+        self.convert(frame.rate, is_new);
+        Some((self.mono.len() as u64, self.converted.clone()))
+    }
+
+    /// Places what is said at a position not before the end.
+    pub(super) fn say(&mut self, position: u64, samples: &[i16]) {
+        self.converted.clear();
+        self.converted.extend_from_slice(samples);
+        self.put(position);
     }
 
     /// Forgets what stands at `position` and after it.
@@ -336,16 +331,5 @@ impl Lane {
         if let Some((_, resampler)) = &mut self.resampler {
             resampler.reset();
         }
-    }
-
-    /// What stands at `position` and after it comes later, if it is so much that there was a stall.
-    pub(super) fn delay(&mut self, position: u64, late: u64) {
-        let room = (AHEAD_MAX * u64::from(self.rate)).saturating_sub(self.samples.len() as u64);
-        if late <= self.slack() || self.end() <= position || late > room {
-            return;
-        }
-        let at = position.saturating_sub(self.base) as usize;
-        let rest: Vec<i16> = self.samples.drain(at..).collect();
-        self.samples.extend(repeat_n(0, late as usize).chain(rest));
     }
 }

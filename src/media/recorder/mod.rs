@@ -14,9 +14,10 @@
 //! | media time that lies more than 2 s off | a new clock: the block ends now, counted |
 //! | the peer's clock drifts from ours | a little longer or shorter, as by a [`DriftCorrector`](super::DriftCorrector) |
 //! | the delay changes by more than 100 ms | silence, or a cut, of as much |
-//! | sound that is queued (`send_audio`) | a place behind what is queued, from now on |
-//! | it finishes later than that (a stall) | what follows is moved back |
-//! | it is cleared | what was not sent is not recorded |
+//! | sound that is queued (`send_audio`) | nothing yet: it waits for its `AudioStarted` |
+//! | it starts | its place, from now on; behind the piece before it, where that has just ended |
+//! | it is cleared, or ends early | what was not sent is not recorded |
+//! | it is held up on its way (`pause_audio`) | its rest stands before the pause |
 //! | a stall of the driver | nothing is lost: time is written with the second call after it |
 //! | more than 60 s without a call | cut out, counted (Ogg: a new chained stream) |
 //! | writes that nobody polls | silence instead of sound from 4 MiB on, counted |
@@ -31,9 +32,10 @@ mod sink;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use self::lane::{Lane, Queued};
+use self::lane::Lane;
 use self::sink::Sink;
 use super::FileWrite;
 use crate::audio::RATES;
@@ -55,6 +57,29 @@ const FILL_MAX: Duration = Duration::from_secs(60);
 
 /// How many pieces that are queued are known. 8192, as in a session's queue.
 const PIECES_MAX: usize = 8_192;
+
+/// A piece that the session has and that is not finished.
+#[derive(Debug)]
+struct Piece {
+    id: AudioId,
+    /// How many samples per channel it has, at its own rate.
+    len: u64,
+    /// At the file's rate; empty from its start on.
+    samples: Vec<i16>,
+    /// Whether another piece was on its way when this one was queued.
+    follows: bool,
+    /// Whether it was cleared: its start is still to come, and no end.
+    is_cleared: bool,
+    /// From where to where it stands, once it has started.
+    place: Option<Range<u64>>,
+}
+
+impl Piece {
+    /// How much `len` of its own samples are of `whole`.
+    fn part(&self, len: u64, whole: u64) -> u64 {
+        (u128::from(whole) * u128::from(len.min(self.len)) / u128::from(self.len.max(1))) as u64
+    }
+}
 
 /// What stands in a recorder's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,14 +150,16 @@ pub struct Recorder {
     deadline: Option<Instant>,
     heard: Lane,
     said: Lane,
-    pieces: VecDeque<Queued>,
+    pieces: VecDeque<Piece>,
+    /// Samples of pieces that have not started.
+    waiting: u64,
     scratch: Vec<i16>,
     cuts: u64,
 }
 
 impl Recorder {
-    /// A WAV file of `rate` samples per second. Make it when the call is connected: what is queued
-    /// to be said counts from that moment.
+    /// A WAV file of `rate` samples per second, whose first moment is now: make it when the call is
+    /// connected.
     ///
     /// # Errors
     /// [`ConfigError::OutOfRange`] for a rate that `Session::send_audio` would not take.
@@ -174,6 +201,7 @@ impl Recorder {
             heard: Lane::new(rate),
             said: Lane::new(rate),
             pieces: VecDeque::new(),
+            waiting: 0,
             scratch: Vec::new(),
             cuts: 0,
         }
@@ -200,51 +228,99 @@ impl Recorder {
         }
     }
 
-    /// Takes what `Session::send_audio` just took, and the id that it gave.
-    pub fn said(&mut self, id: AudioId, frame: AudioFrame<'_>, now: Instant) {
+    /// Takes what `Session::send_audio` just took, and the id that it gave. Where it stands is told
+    /// by its `AudioStarted`: hand events over, too.
+    pub fn said(&mut self, id: AudioId, frame: AudioFrame<'_>) {
         if self.layout == RecordLayout::Heard {
             return;
         }
-        let position = self.position(now);
-        if let Some(piece) = self.said.queue(id, frame, position) {
-            if self.pieces.len() >= PIECES_MAX {
-                self.pieces.pop_front();
+        let follows = !self.pieces.is_empty();
+        let Some((len, samples)) = self.said.convert_said(frame, !follows) else { return };
+        let count = samples.len() as u64;
+        if self.waiting + count > self.said.room() {
+            self.said.dropped += count;
+            return;
+        }
+        if self.pieces.len() >= PIECES_MAX {
+            let oldest = self.pieces.pop_front();
+            self.waiting -= oldest.map_or(0, |piece| piece.samples.len() as u64);
+        }
+        self.waiting += count;
+        let piece = Piece { id, len, samples, follows, is_cleared: false, place: None };
+        self.pieces.push_back(piece);
+    }
+
+    /// Takes an event of the session. Others than `AudioStarted` and `AudioFinished` do nothing.
+    pub fn handle_event(&mut self, event: &Event, now: Instant) {
+        let now = self.position(now);
+        match *event {
+            Event::AudioStarted { id } => {
+                let Some(at) = self.find(id) else { return };
+                self.place(at, now);
+                if self.pieces[at].is_cleared {
+                    self.pieces.remove(at);
+                }
             }
-            self.pieces.push_back(piece);
+            Event::AudioFinished { id, samples } => {
+                let Some(at) = self.find(id) else { return };
+                if self.pieces[at].place.is_none() {
+                    // Its start was not handed over.
+                    let len = self.pieces[at].samples.len() as u64;
+                    self.place(at, now.saturating_sub(len));
+                }
+                self.end(at, samples);
+            }
+            _ => {}
         }
     }
 
-    /// Takes an event of the session. Others than `AudioFinished` do nothing.
-    pub fn handle_event(&mut self, event: &Event, now: Instant) {
-        let Event::AudioFinished { id, samples } = *event else { return };
-        let Some(piece) = self.take(id) else { return };
-        if samples < piece.samples {
-            self.said.cut(piece.at(samples));
-        }
-        let late = self.position(now).saturating_sub(piece.end);
-        self.said.delay(piece.end, late);
-        if late > self.said.slack() {
-            for later in &mut self.pieces {
-                later.start += late;
-                later.end += late;
-            }
+    /// Puts a piece where it starts.
+    fn place(&mut self, at: usize, now: u64) {
+        let Some(piece) = self.pieces.get_mut(at).filter(|piece| piece.place.is_none()) else {
+            return;
+        };
+        let samples = std::mem::take(&mut piece.samples);
+        self.waiting -= samples.len() as u64;
+        let end = self.said.end();
+        // A packet that holds the end of one piece and the start of another is sent once, and what
+        // sends it may be late. More than that is a pause.
+        let goes_on = piece.follows && now <= end + self.said.slack();
+        let start = if goes_on { end } else { now.max(end) };
+        piece.place = Some(start..start + samples.len() as u64);
+        self.said.say(start, &samples);
+    }
+
+    /// Forgets a piece that was placed, and what was not sent of it.
+    fn end(&mut self, at: usize, sent: u64) {
+        let Some(piece) = self.pieces.remove(at) else { return };
+        if let Some(place) = &piece.place
+            && sent < piece.len
+        {
+            self.said.cut(place.start + piece.part(sent, place.end - place.start));
         }
     }
 
     /// Takes what `Session::clear_audio` gave: what was not sent is not recorded.
     pub fn handle_cleared(&mut self, cleared: &AudioCleared) {
         for part in &cleared.pieces {
-            if let Some(piece) = self.take(part.id)
-                && part.dropped > 0
-            {
-                self.said.cut(piece.at(part.sent));
+            let Some(at) = self.find(part.id) else { continue };
+            let piece = &mut self.pieces[at];
+            if piece.place.is_some() || part.sent == 0 {
+                self.waiting -= piece.samples.len() as u64;
+                self.end(at, part.sent);
+            } else {
+                // Its start was not polled yet, and is told all the same.
+                piece.is_cleared = true;
+                let whole = piece.samples.len() as u64;
+                let sent = piece.part(part.sent, whole);
+                piece.samples.truncate(sent as usize);
+                self.waiting -= whole - sent;
             }
         }
     }
 
-    fn take(&mut self, id: AudioId) -> Option<Queued> {
-        let at = self.pieces.iter().position(|piece| piece.id == id)?;
-        self.pieces.remove(at)
+    fn find(&self, id: AudioId) -> Option<usize> {
+        self.pieces.iter().position(|piece| piece.id == id)
     }
 
     /// When [`Recorder::handle_timeout`] is to be called next; `None` after the end.
@@ -273,6 +349,7 @@ impl Recorder {
         if self.deadline.take().is_some() {
             let now = self.position(now);
             self.said.cut(now);
+            self.pieces.clear();
             self.write_until(now.max(self.heard.end()));
             self.sink.finish();
         }

@@ -3,7 +3,7 @@
 #[macro_use]
 extern crate smallrtc_sim_twice;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -202,9 +202,15 @@ fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
         let recorder = Recorder::wav(RATE, RecordLayout::Sides, start).unwrap();
         let recorder = Rc::new(RefCell::new(recorder));
         let seated = Rc::clone(&recorder);
+        let started = Rc::new(Cell::new(start));
+        let told = Rc::clone(&started);
         pair.set_bot(move |(), event: Event, _: &mut Session, now: Instant| {
+            if matches!(event, Event::AudioStarted { .. }) {
+                told.set(now);
+            }
             seated.borrow_mut().handle_event(&event, now);
         });
+        let mut sent = 0;
         let mut file = Vec::new();
         let mut block = [0; 4_800];
         for n in 0..250u64 {
@@ -218,10 +224,11 @@ fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
             if n == 50 {
                 let said = [50; RATE as usize];
                 let id = pair.send_audio(&said, RATE).unwrap();
-                recorder.borrow_mut().said(id, AudioFrame::mono(&said, RATE), now);
+                recorder.borrow_mut().said(id, AudioFrame::mono(&said, RATE));
             }
             if n == 75 {
                 let cleared = pair.session.clear_audio(now);
+                sent = cleared.pieces[0].sent;
                 recorder.borrow_mut().handle_cleared(&cleared);
             }
             pair.drive_for(ms(20));
@@ -256,7 +263,10 @@ fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
         assert!(loud.abs_diff(200 * 480) < 480, "{kind:?}: {loud} samples of 96000 heard");
         let said = runs(&side(1).collect::<Vec<_>>());
         let [(0, before), (50, spoken), (0, _)] = said[..] else { panic!("{kind:?}: {said:?}") };
-        assert_eq!(before, 50 * 480, "{kind:?}");
+        let start_ms = started.get().duration_since(start).as_millis() as usize;
+        assert!((1_000..=1_020).contains(&start_ms), "{kind:?}: with the next packet");
+        // What the session says of it, to the sample.
+        assert_eq!((before, spoken), (24 * start_ms, sent as usize), "{kind:?}");
         assert!((24 * 480..=27 * 480).contains(&spoken), "{kind:?}: {spoken} samples said");
         // What the receiver's own filter held back at the pause, 2 ms, comes with the next packet,
         // and with it the frame in which it lies.

@@ -40,7 +40,17 @@ impl Call {
     }
 
     fn say(&mut self, id: u64, samples: &[i16]) {
-        self.recorder.said(AudioId(id), AudioFrame::mono(samples, RATE), self.now);
+        self.recorder.said(AudioId(id), AudioFrame::mono(samples, RATE));
+    }
+
+    fn started(&mut self, id: u64) {
+        self.recorder.handle_event(&Event::AudioStarted { id: AudioId(id) }, self.now);
+    }
+
+    /// Queues what starts at once.
+    fn say_now(&mut self, id: u64, samples: &[i16]) {
+        self.say(id, samples);
+        self.started(id);
     }
 
     fn finished(&mut self, id: u64, samples: u64) {
@@ -178,12 +188,13 @@ fn a_stall_of_the_driver_loses_nothing() {
 fn what_is_said_stands_where_it_was_said_and_a_clear_takes_the_rest_out() {
     let mut call = Call::new(RecordLayout::Sides);
     call.pass(100);
-    call.say(0, &[5; 10 * BLOCK]);
+    call.say_now(0, &[5; 10 * BLOCK]);
     call.say(1, &[6; 10 * BLOCK]);
     for _ in 0..10 {
         call.tick();
     }
     call.finished(0, 10 * BLOCK as u64);
+    call.started(1);
     for _ in 0..3 {
         call.tick();
     }
@@ -191,7 +202,7 @@ fn what_is_said_stands_where_it_was_said_and_a_clear_takes_the_rest_out() {
     let cleared = ClearedPiece::new(AudioId(1), sent, 10 * BLOCK as u64 - sent);
     call.recorder.handle_cleared(&AudioCleared { pieces: vec![cleared] });
     call.pass(100);
-    call.say(2, &[7; BLOCK]);
+    call.say_now(2, &[7; BLOCK]);
     call.pass(100);
     let elapsed = call.elapsed();
     let (samples, _) = call.finish();
@@ -204,33 +215,143 @@ fn what_is_said_stands_where_it_was_said_and_a_clear_takes_the_rest_out() {
 #[test]
 fn what_was_not_said_by_the_end_is_not_in_the_file() {
     let mut call = Call::new(RecordLayout::Said);
-    call.say(0, &[5; 100 * BLOCK]);
+    call.say_now(0, &[5; 100 * BLOCK]);
+    call.say(1, &[6; BLOCK]);
     call.pass(300);
     let (samples, _) = call.finish();
     assert_eq!(runs(&samples), [(5, 300)]);
 }
 
 #[test]
-fn a_session_that_stalls_says_the_next_piece_later() {
+fn a_piece_stands_where_it_started_however_long_it_waited() {
     let mut call = Call::new(RecordLayout::Said);
     call.say(0, &[5; 5 * BLOCK]);
     call.say(1, &[6; 5 * BLOCK]);
     call.say(2, &[7; 5 * BLOCK]);
-    // The first piece took a second more.
-    call.now += ms(1_100);
+    // The session holds everything for a second, and again after the second piece.
+    call.pass(1_000);
+    call.started(0);
+    call.pass(100);
     call.finished(0, 5 * BLOCK as u64);
-    call.now += ms(100);
+    call.started(1);
+    call.pass(100);
     call.finished(1, 5 * BLOCK as u64);
-    call.now += ms(100);
+    call.pass(70);
+    call.started(2);
+    call.pass(100);
     call.finished(2, 5 * BLOCK as u64);
     let (samples, _) = call.finish();
-    assert_eq!(runs(&samples), [(5, 100), (0, 1_000), (6, 100), (7, 100)]);
+    assert_eq!(runs(&samples), [(0, 1_000), (5, 100), (6, 100), (0, 70), (7, 100)]);
+}
+
+#[test]
+fn pieces_that_follow_each_other_leave_no_gap_though_their_packets_are_sent_early_and_late() {
+    let mut call = Call::new(RecordLayout::Said);
+    call.tick();
+    // Pieces of 30 ms in packets of 20 ms, and a driver that is up to 15 ms late.
+    let packet = |n: u64| 30 * n / 20 * 20;
+    let late = [0, 15, 3, 0, 9, 15, 1, 0, 14, 0];
+    for n in 0..10u64 {
+        call.say(n, &[n as i16 + 1; 480]);
+    }
+    for n in 0..10u64 {
+        call.now = call.start + ms(20 + packet(n) + late[n as usize]);
+        if n > 0 {
+            call.finished(n - 1, 480);
+        }
+        call.started(n);
+    }
+    call.pass(30);
+    let (samples, _) = call.finish();
+    assert_eq!(samples[..BLOCK], [0; BLOCK]);
+    for (n, piece) in samples[BLOCK..].chunks_exact(480).take(9).enumerate() {
+        assert_eq!(piece, [n as i16 + 1; 480], "piece {n}");
+    }
+}
+
+#[test]
+fn a_pause_between_pieces_is_as_long_as_it_was_to_the_sample() {
+    let mut call = Call::new(RecordLayout::Said);
+    call.say_now(0, &[5; BLOCK]);
+    call.tick();
+    call.finished(0, BLOCK as u64);
+    // Less than two packets, and each begins when it is said.
+    call.now += Duration::from_micros(33_000);
+    call.say_now(1, &[6; BLOCK]);
+    call.tick();
+    call.finished(1, BLOCK as u64);
+    call.now += Duration::from_micros(62_500);
+    call.say_now(2, &[7; BLOCK]);
+    call.tick();
+    let (samples, _) = call.finish();
+    let found: Vec<_> = samples.chunk_by(|a, b| a == b).map(|it| (it[0], it.len())).collect();
+    assert_eq!(found, [(5, BLOCK), (0, 528), (6, BLOCK), (0, 1_000), (7, BLOCK)]);
+}
+
+#[test]
+fn a_piece_whose_start_is_told_after_it_was_cleared_is_recorded_as_far_as_it_went() {
+    let mut call = Call::new(RecordLayout::Said);
+    call.say(0, &[5; 5 * BLOCK]);
+    call.say(1, &[6; 5 * BLOCK]);
+    let pieces = vec![
+        ClearedPiece::new(AudioId(0), BLOCK as u64, 4 * BLOCK as u64),
+        ClearedPiece::new(AudioId(1), 0, 5 * BLOCK as u64),
+    ];
+    call.recorder.handle_cleared(&AudioCleared { pieces });
+    call.started(0);
+    call.started(1);
+    call.started(0);
+    call.pass(100);
+    call.say_now(2, &[7; BLOCK]);
+    call.tick();
+    let (samples, _) = call.finish();
+    assert_eq!(runs(&samples), [(5, 20), (0, 80), (7, 20)]);
+}
+
+#[test]
+fn a_piece_whose_start_nobody_handed_over_ends_when_its_end_is_told() {
+    let mut call = Call::new(RecordLayout::Said);
+    call.say(0, &[5; 2 * BLOCK]);
+    call.pass(100);
+    call.finished(0, 2 * BLOCK as u64);
+    let (samples, _) = call.finish();
+    assert_eq!(runs(&samples), [(0, 60), (5, 40)]);
+}
+
+#[test]
+fn a_start_that_is_told_when_its_time_was_written_loses_nothing() {
+    let mut call = Call::new(RecordLayout::Said);
+    call.pass(1_000);
+    call.pass(1_000);
+    call.now -= ms(900);
+    call.say_now(0, &[5; BLOCK]);
+    call.now += ms(900);
+    let (samples, counters) = call.finish();
+    assert_eq!(samples.iter().filter(|&&sample| sample == 5).count(), BLOCK);
+    assert_eq!((counters.late, counters.dropped, samples.len()), (0, 0, 32_000));
+}
+
+#[test]
+fn the_oldest_of_too_many_pieces_is_forgotten_and_the_limit_holds_one_more_does_not() {
+    for (count, lost) in [(PIECES_MAX as u64, 0), (PIECES_MAX as u64 + 1, 1)] {
+        let mut call = Call::new(RecordLayout::Said);
+        for id in 0..count {
+            call.say(id, &[5; 16]);
+        }
+        for id in 0..count {
+            call.started(id);
+        }
+        call.now += ms(20_000);
+        let (samples, _) = call.finish();
+        let said = samples.iter().filter(|&&sample| sample == 5).count() as u64;
+        assert_eq!(said, 16 * (count - lost));
+    }
 }
 
 #[test]
 fn a_piece_that_ends_early_is_cut() {
     let mut call = Call::new(RecordLayout::Said);
-    call.say(0, &[5; 5 * BLOCK]);
+    call.say_now(0, &[5; 5 * BLOCK]);
     call.now += ms(40);
     call.finished(0, 2 * BLOCK as u64);
     call.pass(60);
@@ -241,7 +362,7 @@ fn a_piece_that_ends_early_is_cut() {
 #[test]
 fn both_sides_are_added_up_and_do_not_wrap() {
     let mut call = Call::new(RecordLayout::Mixed);
-    call.say(0, &[30_000; 3 * BLOCK]);
+    call.say_now(0, &[30_000; 3 * BLOCK]);
     call.tick();
     call.hear(1_000, ms(0));
     call.tick();
