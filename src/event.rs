@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::Message;
+use crate::{AudioLevel, Message};
 
 /// The state of a session, in W3C words (`RTCPeerConnectionState`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -317,17 +317,19 @@ pub struct AudioInfo {
     pub origin: AudioOrigin,
     /// How much of it comes from where.
     pub parts: AudioParts,
+    /// How loud it is.
+    pub level: AudioLevel,
 }
 
 impl AudioInfo {
     pub(crate) fn new(
         samples: usize,
-        rate: u32,
-        channels: u8,
+        (rate, channels): (u32, u8),
         time: Duration,
         parts: AudioParts,
+        level: AudioLevel,
     ) -> AudioInfo {
-        AudioInfo { samples, rate, channels, time, origin: parts.origin(), parts }
+        AudioInfo { samples, rate, channels, time, origin: parts.origin(), parts, level }
     }
 }
 

@@ -73,7 +73,7 @@ mod transport;
 mod ufrag;
 mod video;
 
-pub use audio::Redundancy;
+pub use audio::{AudioLevel, Redundancy};
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
 pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};
 pub use datagram::{Datagram, Protocol, Transmit, TransportId};

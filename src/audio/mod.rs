@@ -5,6 +5,7 @@
 //! place where rates change. Nothing here reads a clock: time comes in with each call.
 
 pub(crate) mod codec;
+mod level;
 mod loss;
 mod null;
 #[cfg(feature = "opus")]
@@ -18,6 +19,7 @@ mod resample;
 pub(crate) mod send;
 
 pub(crate) use codec::AudioCodec;
+pub use level::AudioLevel;
 pub(crate) use queue::Told;
 pub(crate) use receive::AudioReceiver;
 pub use redundancy::Redundancy;

@@ -9,6 +9,9 @@
 //! | frames, into less room | the part of it that fits, then the rest of it | the same |
 //! | it comes | as much of one origin as there is room for | nothing |
 //!
+//! How loud a frame is is what its packets' sender said, or else measured when it is read
+//! ([`AudioLevel`]).
+//!
 //! A frame begins where the last one ended, or where the oldest sample is after some were dropped.
 
 #[cfg(test)]
@@ -17,8 +20,9 @@ mod bounds;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::audio::level::louder;
 use crate::audio::resample::per_channel;
-use crate::{AudioInfo, AudioOrigin, AudioParts, FrameTime};
+use crate::{AudioInfo, AudioLevel, AudioOrigin, AudioParts, FrameTime};
 
 /// How much sound waits to be read, and with silence how much besides the longest pause; the oldest
 /// is dropped beyond either. 1 s: more than a reader that is alive needs (Pipecat's
@@ -32,6 +36,8 @@ struct Segment {
     origin: AudioOrigin,
     /// Samples per channel.
     len: u64,
+    /// What the sender said of their packet.
+    level: Option<(u8, bool)>,
     /// Whether they stand in `samples`; else they are zeros.
     is_stored: bool,
 }
@@ -77,21 +83,34 @@ impl Pcm {
         }
     }
 
-    /// Appends samples, interleaved.
+    /// Appends samples, interleaved, of which nobody said how loud they are.
+    #[cfg(test)]
     pub(super) fn push(&mut self, samples: &[i16], origin: AudioOrigin) {
+        self.push_leveled(samples, origin, None);
+    }
+
+    /// Appends samples, interleaved, and what the sender said of their packet.
+    pub(super) fn push_leveled(
+        &mut self,
+        samples: &[i16],
+        origin: AudioOrigin,
+        level: Option<(u8, bool)>,
+    ) {
         if self.given > self.samples.len() / 2 {
             // As many are moved as were given out since the last time, at most.
             self.samples.drain(..self.given);
             self.given = 0;
         }
         self.samples.extend_from_slice(samples);
-        self.append(per_channel(samples.len(), self.channels) as u64, origin, true);
+        let len = per_channel(samples.len(), self.channels) as u64;
+        self.append(Segment { origin, len, level, is_stored: true });
     }
 
     /// Appends zeros: `len` per channel.
     pub(super) fn push_silence(&mut self, len: u64) {
         self.pause = self.pause.max(len);
-        self.append(len, AudioOrigin::Silence, false);
+        let origin = AudioOrigin::Silence;
+        self.append(Segment { origin, len, level: None, is_stored: false });
     }
 
     /// Moves the oldest samples to `out`: a frame, or as many of one origin as it has room for.
@@ -104,11 +123,14 @@ impl Pcm {
         }
         let (time, mut parts, mut left) = (self.time(), AudioParts::default(), len);
         self.frame_end = self.position + ready;
-        let mut out = &mut out[..len as usize * self.channels];
+        let filled = len as usize * self.channels;
+        let mut told = None;
+        let mut rest = &mut out[..filled];
         while let Some(segment) = self.segments.front().filter(|_| left > 0) {
             let (origin, is_stored) = (segment.origin, segment.is_stored);
+            told = louder(told, segment.level);
             let taken = segment.len.min(left);
-            let (piece, rest) = out.split_at_mut(taken as usize * self.channels);
+            let (piece, behind) = rest.split_at_mut(taken as usize * self.channels);
             if is_stored {
                 piece.copy_from_slice(&self.samples[self.given..][..piece.len()]);
             } else {
@@ -116,18 +138,25 @@ impl Pcm {
             }
             parts.add(origin, taken as usize);
             self.skip(taken);
-            (out, left) = (rest, left - taken);
+            (rest, left) = (behind, left - taken);
         }
         if !self.is_readable() {
             self.pause = 0;
         }
-        Some(AudioInfo::new(len as usize, self.rate, self.channels as u8, time, parts))
+        let level = told.map_or_else(|| AudioLevel::measured(&out[..filled]), AudioLevel::told);
+        Some(AudioInfo::new(len as usize, (self.rate, self.channels as u8), time, parts, level))
     }
 
     /// How many samples per channel a reader with room enough gets now.
     fn ready(&self) -> u64 {
         match self.frame {
-            None => self.segments.front().map_or(0, |segment| segment.len),
+            None => {
+                let Some(first) = self.segments.front() else { return 0 };
+                let alike = |other: &&Segment| {
+                    (other.origin, other.is_stored) == (first.origin, first.is_stored)
+                };
+                self.segments.iter().take_while(alike).map(|segment| segment.len).sum()
+            }
             Some(_) if self.position < self.frame_end => self.frame_end - self.position,
             Some(frame) if self.len >= frame => frame,
             Some(_) => 0,
@@ -136,7 +165,10 @@ impl Pcm {
 
     /// Whether there is something to read.
     pub(super) fn is_readable(&self) -> bool {
-        self.ready() > 0
+        match self.frame {
+            None => !self.segments.is_empty(),
+            Some(_) => self.ready() > 0,
+        }
     }
 
     /// Drops everything that waits.
@@ -166,13 +198,18 @@ impl Pcm {
         Duration::new(self.position / rate, nanos as u32)
     }
 
-    fn append(&mut self, len: u64, origin: AudioOrigin, is_stored: bool) {
+    fn append(&mut self, segment: Segment) {
+        let Segment { origin, len, level, is_stored } = segment;
         if len == 0 {
             return;
         }
         match self.segments.back_mut() {
-            Some(last) if last.origin == origin && last.is_stored == is_stored => last.len += len,
-            _ => self.segments.push_back(Segment { origin, len, is_stored }),
+            Some(last)
+                if (last.origin, last.level, last.is_stored) == (origin, level, is_stored) =>
+            {
+                last.len += len;
+            }
+            _ => self.segments.push_back(segment),
         }
         self.len += len;
         self.keep_to_limits();

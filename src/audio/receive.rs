@@ -146,6 +146,7 @@ struct Held {
     /// When what is missing before it is given up.
     due: Instant,
     is_copy: bool,
+    level: Option<(u8, bool)>,
     data: Vec<u8>,
 }
 
@@ -201,8 +202,8 @@ impl AudioReceiver {
         }
     }
 
-    /// Takes a packet: its sequence number and RTP time, both extended over wraps, the time at
-    /// 48 kHz.
+    /// Takes a packet whose sender does not say how loud it is.
+    #[cfg(test)]
     pub(crate) fn handle_packet(
         &mut self,
         seq: u64,
@@ -211,9 +212,22 @@ impl AudioReceiver {
         data: &[u8],
         now: Instant,
     ) {
+        self.handle_leveled((seq, rtp_time), ssrc, data, None, now);
+    }
+
+    /// Takes a packet: its sequence number and RTP time, both extended over wraps, the time at
+    /// 48 kHz, and how loud its sender says it is (RFC 6464).
+    pub(crate) fn handle_leveled(
+        &mut self,
+        (seq, rtp_time): (u64, u64),
+        ssrc: u32,
+        data: &[u8],
+        level: Option<(u8, bool)>,
+        now: Instant,
+    ) {
         self.counters.packets += 1;
         if self.admit(seq, rtp_time, ssrc, now) {
-            self.take(seq, rtp_time, data, false, now);
+            self.take((seq, rtp_time), data, false, level, now);
         }
     }
 
@@ -230,12 +244,19 @@ impl AudioReceiver {
             stream.ssrc == ssrc && seq >= stream.next_seq && !stream.doubts(seq)
         });
         if is_missing && self.held.iter().all(|held| held.seq != seq) {
-            self.take(seq, rtp_time, data, true, now);
+            self.take((seq, rtp_time), data, true, None, now);
         }
     }
 
     /// Takes a packet of the stream that has not come before.
-    fn take(&mut self, seq: u64, rtp_time: u64, data: &[u8], is_copy: bool, now: Instant) {
+    fn take(
+        &mut self,
+        (seq, rtp_time): (u64, u64),
+        data: &[u8],
+        is_copy: bool,
+        level: Option<(u8, bool)>,
+        now: Instant,
+    ) {
         let data = if self.decoder.duration(data).is_some() {
             data
         } else {
@@ -248,11 +269,11 @@ impl AudioReceiver {
         let stream = self.stream.as_ref().expect("a packet was admitted to it");
         let is_next = seq == stream.next_seq || (rtp_time == stream.next_time && !data.is_empty());
         if is_next {
-            self.play(seq, rtp_time, data, is_copy);
+            self.play((seq, rtp_time), data, is_copy, level);
             self.release();
         } else {
             let due = now + self.wait(seq, rtp_time, data, now);
-            self.hold(Held { seq, rtp_time, due, is_copy, data: Vec::new() }, data);
+            self.hold(Held { seq, rtp_time, due, is_copy, level, data: Vec::new() }, data);
             self.handle_timeout(now);
         }
     }
@@ -421,14 +442,20 @@ impl AudioReceiver {
         if self.stream.as_ref().is_some_and(|stream| held.seq < stream.next_seq) {
             self.counters.late += 1;
         } else {
-            self.play(held.seq, held.rtp_time, &held.data, held.is_copy);
+            self.play((held.seq, held.rtp_time), &held.data, held.is_copy, held.level);
         }
         held.data.clear();
         self.spare.push(held.data);
     }
 
     /// Gives a packet out, after what fills the time before it.
-    fn play(&mut self, seq: u64, rtp_time: u64, data: &[u8], is_copy: bool) {
+    fn play(
+        &mut self,
+        (seq, rtp_time): (u64, u64),
+        data: &[u8],
+        is_copy: bool,
+        level: Option<(u8, bool)>,
+    ) {
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         let is_pause = seq == stream.next_seq && !stream.is_broken;
         let next_time = stream.next_time;
@@ -450,13 +477,13 @@ impl AudioReceiver {
         } else if rtp_time < next_time {
             self.counters.restarts += 1;
         }
-        let duration = self.decode(data, is_copy);
+        let duration = self.decode(data, is_copy, level);
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         stream.next_time = rtp_time.saturating_add(duration);
     }
 
     /// Gives a packet's samples out, as many as it says it holds.
-    fn decode(&mut self, data: &[u8], is_copy: bool) -> u64 {
+    fn decode(&mut self, data: &[u8], is_copy: bool, level: Option<(u8, bool)>) -> u64 {
         // It was read when it came; a log that is replayed may tell otherwise.
         let duration = self.decoder.duration(data).unwrap_or_default();
         self.count_unread(duration as u64);
@@ -467,7 +494,8 @@ impl AudioReceiver {
         self.decoded.clear();
         let decoded = self.decoder.decode(data, &mut self.decoded).min(duration);
         self.decoded.truncate(decoded * self.channels);
-        self.emit(if is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded });
+        let origin = if is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded };
+        self.emit_leveled(origin, level);
         self.counters.repaired_samples += if is_copy { decoded as u64 } else { 0 };
         self.conceal((duration - decoded) as u64);
         duration as u64
@@ -526,14 +554,19 @@ impl AudioReceiver {
         }
     }
 
-    /// Brings the decoded samples to the reader's rate and queues them.
     fn emit(&mut self, origin: AudioOrigin) {
+        self.emit_leveled(origin, None);
+    }
+
+    /// Brings the decoded samples to the reader's rate and queues them, with what the sender said
+    /// of their packet.
+    fn emit_leveled(&mut self, origin: AudioOrigin, level: Option<(u8, bool)>) {
         if self.resampler.passes_through() {
-            self.pcm.push(&self.decoded, origin);
+            self.pcm.push_leveled(&self.decoded, origin, level);
             return;
         }
         self.resampled.clear();
         self.resampler.process(&self.decoded, &mut self.resampled);
-        self.pcm.push(&self.resampled, origin);
+        self.pcm.push_leveled(&self.resampled, origin, level);
     }
 }

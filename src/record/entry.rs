@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Detail;
 use crate::audio::codec::AudioCodec;
 use crate::config::{AudioIn, AudioOut};
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
@@ -361,6 +362,7 @@ pub(crate) enum Heard {
         keyframe: bool,
         /// Not the packet, but its copy in another one.
         repaired: bool,
+        level: Option<(u8, bool)>,
         /// Of the sound of a microphone that is decoded it is left out at `None`.
         len: Option<u32>,
         data: Vec<u8>,
@@ -421,6 +423,8 @@ pub(crate) enum Value {
         samples: u64,
         time: u64,
         origin: u8,
+        /// What the peer said of it.
+        level: Option<(u8, bool)>,
         digest: Option<u32>,
     },
     Encoded {
@@ -522,7 +526,7 @@ fn started(track: &Track) -> Told {
 }
 
 impl Value {
-    pub(super) fn audio(info: &AudioInfo, digest: Option<u32>) -> Value {
+    pub(super) fn audio(info: &AudioInfo, detail: Detail, digest: Option<u32>) -> Value {
         let origin = match info.origin {
             AudioOrigin::Decoded => 0,
             AudioOrigin::Repaired => 1,
@@ -530,7 +534,8 @@ impl Value {
             AudioOrigin::Silence => 3,
         };
         let time = nanos(info.time);
-        Value::Audio { samples: info.samples as u64, time, origin, digest }
+        let level = info.level.of_sender().filter(|_| detail != Detail::None);
+        Value::Audio { samples: info.samples as u64, time, origin, level, digest }
     }
 
     pub(super) fn encoded(frame: &EncodedFrame, len: Option<u32>, digest: Option<u32>) -> Value {

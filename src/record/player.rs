@@ -387,6 +387,7 @@ fn event(heard: Heard) -> TransportEvent {
             contiguous,
             keyframe,
             repaired,
+            level,
             len,
             data,
         } => TransportEvent::Media(MediaPacket {
@@ -398,7 +399,7 @@ fn event(heard: Heard) -> TransportEvent {
             contiguous,
             keyframe,
             repaired,
-            level: None,
+            level,
             data: if data.is_empty() { vec![0; bounded(len)].into() } else { data.into() },
         }),
         Heard::KeyframeRequest(line) => TransportEvent::KeyframeRequest(line),

@@ -289,10 +289,11 @@ impl Run {
                 let mut samples = vec![0; argument(*room)];
                 let info = session.recv_audio(TrackId(*track), &mut samples)?;
                 let len = info.samples * usize::from(info.channels);
-                let is_full = self.keep.media == Detail::Full;
+                let detail = self.keep.media;
+                let is_full = detail == Detail::Full;
                 let mut player = lock(&self.player);
                 let digest = if is_full { player.digest_samples(&samples[..len]) } else { None };
-                Some(Value::audio(&info, digest))
+                Some(Value::audio(&info, detail, digest))
             }
             Call::SendEncoded { track, codec, time, keyframe, len, data } => {
                 let data = content(*len, data);

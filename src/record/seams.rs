@@ -259,6 +259,7 @@ fn heard_media(packet: &MediaPacket, keep: Keep, microphone: Option<u8>) -> Hear
         contiguous: packet.contiguous,
         keyframe: packet.keyframe,
         repaired: packet.repaired,
+        level: packet.level.filter(|_| keep.media != Detail::None),
         len: sized(detail, packet.data.len()),
         data: keep.media(&packet.data),
     }

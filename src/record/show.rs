@@ -248,10 +248,19 @@ impl fmt::Display for Heard {
             Heard::IceDisconnected => f.write_str("ICE disconnected"),
             Heard::Connected => f.write_str("connected"),
             Heard::Media {
-                line, codec: number, seq, rtp_time, contiguous, repaired, len, ..
+                line,
+                codec: number,
+                seq,
+                rtp_time,
+                contiguous,
+                repaired,
+                level,
+                len,
+                ..
             } => {
                 write!(f, "media line {line} {} seq {seq} time {rtp_time}", codec(*number))?;
-                write!(f, "{}", Maybe(*len, " bytes"))?;
+                let level = level.map(|(level, _)| -i16::from(level));
+                write!(f, "{}{}", Maybe(*len, " bytes"), Maybe(level, " dB"))?;
                 f.write_str(if *repaired { ", from a copy" } else { "" })?;
                 f.write_str(if *contiguous { "" } else { ", after a loss" })
             }
@@ -299,10 +308,14 @@ impl fmt::Display for Value {
                     write!(f, ", {confirmed} confirmed, {played} played")
                 })
             }
-            Value::Audio { samples, time, origin, .. } => {
+            Value::Audio { samples, time, origin, level, .. } => {
                 let origins = ["decoded", "repaired", "concealed", "silence"];
                 let origin = origins.get(usize::from(*origin)).unwrap_or(&"unknown");
-                write!(f, "{samples} samples at {:.3} s, {origin}", seconds(*time))
+                write!(f, "{samples} samples at {:.3} s, {origin}", seconds(*time))?;
+                match level {
+                    Some((level, _)) => write!(f, ", the peer says -{level} dB"),
+                    None => Ok(()),
+                }
             }
             Value::Encoded { codec: number, time, len, .. } => {
                 write!(f, "{} at {:.3} s", codec(*number), seconds(*time))?;

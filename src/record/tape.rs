@@ -249,7 +249,7 @@ impl Recorder {
 
     pub(crate) fn heard_audio(&mut self, info: &AudioInfo, samples: &[i16]) -> Value {
         let digest = self.digest_samples(samples);
-        Value::audio(info, digest)
+        Value::audio(info, self.keep().media, digest)
     }
 
     pub(crate) fn pulled(&mut self, frame: &EncodedFrame) -> Value {

@@ -387,9 +387,9 @@ impl Session {
         };
         if microphone && let Some(receiver) = &mut self.receiver {
             let quiet = !receiver.is_readable();
-            let MediaPacket { seq, rtp_time, ssrc, ref data, .. } = *packet;
+            let MediaPacket { seq, rtp_time, ssrc, level, ref data, .. } = *packet;
             match packet.repaired {
-                false => receiver.handle_packet(seq, rtp_time, ssrc, data, now),
+                false => receiver.handle_leveled((seq, rtp_time), ssrc, data, level, now),
                 true => receiver.handle_copy(seq, rtp_time, ssrc, data, now),
             }
             self.tell_audio(track, quiet);

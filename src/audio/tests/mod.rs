@@ -5,6 +5,7 @@ mod clear;
 mod coded;
 mod day;
 mod idle;
+mod levels;
 #[cfg(feature = "opus")]
 mod loss;
 #[cfg(feature = "opus")]

@@ -215,6 +215,7 @@ fn sound(at: u64, codec: u8, seq: u64, ssrc: u32) -> (Entry, Vec<Crossing>) {
             contiguous: true,
             keyframe: true,
             repaired: false,
+            level: None,
             len: None,
             data: vec![],
         },

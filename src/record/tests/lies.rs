@@ -254,6 +254,7 @@ fn lengths_of_what_came_are_bounded_by_what_a_record_can_hold() {
         contiguous: true,
         keyframe: true,
         repaired: false,
+        level: None,
         len: Some(u32::MAX),
         data: vec![],
     };

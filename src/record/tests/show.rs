@@ -275,7 +275,7 @@ fn heard_copy() -> Heard {
         Heard::Media {
             line, codec, seq, rtp_time, ssrc, contiguous, keyframe, len, data, ..
         } => {
-            let repaired = true;
+            let (repaired, level) = (true, Some((30, true)));
             Heard::Media {
                 line,
                 codec,
@@ -285,6 +285,7 @@ fn heard_copy() -> Heard {
                 contiguous,
                 keyframe,
                 repaired,
+                level,
                 len,
                 data,
             }
@@ -303,6 +304,7 @@ fn heard_media(contiguous: bool, len: Option<u32>) -> Heard {
         contiguous,
         keyframe: true,
         repaired: false,
+        level: None,
         len,
         data: vec![],
     }
@@ -329,7 +331,7 @@ fn what_the_transport_told_is_shown_in_words() {
         (Heard::Connected, "connected"),
         (heard_media(true, None), "media line 0 opus seq 7 time 960"),
         (heard_media(false, Some(80)), "media line 0 opus seq 7 time 960 80 bytes, after a loss"),
-        (heard_copy(), "media line 0 opus seq 7 time 960, from a copy"),
+        (heard_copy(), "media line 0 opus seq 7 time 960 -30 dB, from a copy"),
         (Heard::KeyframeRequest(2), "keyframe wanted, line 2"),
         (Heard::ChannelOpen { channel: 1, label: "chat".to_owned() }, "channel 1 open: chat"),
         (message, "message channel 1, 4 bytes, text: Ping"),
@@ -345,7 +347,10 @@ fn what_the_transport_told_is_shown_in_words() {
 
 #[test]
 fn what_a_call_gave_is_shown_in_words() {
-    let audio = |origin| Value::Audio { samples: 480, time: 20_000_000, origin, digest: None };
+    let audio =
+        |origin| Value::Audio { samples: 480, time: 20_000_000, origin, level: None, digest: None };
+    let (samples, time, level) = (480, 20_000_000, Some((30, true)));
+    let spoken = Value::Audio { samples, time, origin: 0, level, digest: None };
     assert_words(vec![
         (Value::Done, "done"),
         (Value::Error("Closed".to_owned()), "error: Closed"),
@@ -355,6 +360,7 @@ fn what_a_call_gave_is_shown_in_words() {
         (Value::Cleared(vec![]), "cleared 0 pieces"),
         (Value::Cleared(vec![(4, 480, 20)]), "cleared 1 pieces, piece 4: 480 sent, 20 dropped"),
         (audio(0), "480 samples at 0.020 s, decoded"),
+        (spoken, "480 samples at 0.020 s, decoded, the peer says -30 dB"),
         (audio(1), "480 samples at 0.020 s, repaired"),
         (audio(2), "480 samples at 0.020 s, concealed"),
         (audio(3), "480 samples at 0.020 s, silence"),

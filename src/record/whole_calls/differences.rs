@@ -217,11 +217,12 @@ fn other_values(value: &Value) -> Vec<Value> {
             pieces.push((1, 2, 3, 4, 5));
             vec![Value::ClearedPieces(pieces)]
         }
-        Value::Audio { samples, time, origin, digest } => vec![
-            Value::Audio { samples: samples + 1, time, origin, digest },
-            Value::Audio { samples, time: time + 1, origin, digest },
-            Value::Audio { samples, time, origin: origin + 1, digest },
-            Value::Audio { samples, time, origin, digest: digest.map_or(Some(1), |_| None) },
+        Value::Audio { samples, time, origin, level, digest } => vec![
+            Value::Audio { samples: samples + 1, time, origin, level, digest },
+            Value::Audio { samples, time: time + 1, origin, level, digest },
+            Value::Audio { samples, time, origin: origin + 1, level, digest },
+            Value::Audio { samples, time, origin, level: Some((1, level.is_none())), digest },
+            Value::Audio { samples, time, origin, level, digest: digest.map_or(Some(1), |_| None) },
         ],
         Value::Encoded { codec, time, keyframe, contiguous, len, digest } => vec![
             Value::Encoded { codec: codec + 1, time, keyframe, contiguous, len, digest },
