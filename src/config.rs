@@ -1,12 +1,14 @@
 //! Every choice that a user can make, with the source of its default.
 
+mod codecs;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::Recording;
 use crate::transport::Certificate;
-use crate::{ConfigError, Redundancy, Ufrag};
+use crate::{Codec, ConfigError, Redundancy, Ufrag};
 
 /// No wait is longer: a session ends within a bounded time whatever is configured, and a deadline
 /// stays far from the end of `Instant`. A day: longer than any call waits for anything.
@@ -37,6 +39,7 @@ pub struct Config {
     pub(crate) max_half_open: usize,
     pub(crate) node: u16,
     pub(crate) shard: u16,
+    pub(crate) audio_codecs: Vec<Codec>,
     pub(crate) audio_in: AudioIn,
     pub(crate) audio_out: AudioOut,
     pub(crate) certificate: Option<Certificate>,
@@ -188,7 +191,7 @@ impl Config {
             audio_in: AudioIn {
                 rate: 16_000,
                 channels: 1,
-                decode: cfg!(feature = "opus"),
+                decode: true,
                 reorder_wait: Duration::from_millis(60),
                 redundancy: true,
                 frame: FrameTime::Ms20,
@@ -203,6 +206,7 @@ impl Config {
                 redundancy: Redundancy::Always,
                 encoded: false,
             },
+            audio_codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma],
             certificate: None,
             dtls: DtlsVersions::Auto,
             snap: true,
@@ -543,6 +547,7 @@ impl fmt::Debug for Config {
             .field("mtu", &self.mtu)
             .field("dtls", &self.dtls)
             .field("snap", &self.snap)
+            .field("audio_codecs", &self.audio_codecs)
             .field("audio_in", &self.audio_in)
             .field("audio_out", &self.audio_out)
             .field("dangerous", &self.dangerous)
@@ -575,7 +580,6 @@ impl DangerousConfig {
     /// Replaces Opus by a cheap, self-describing code that only this crate reads.
     pub fn null_codec(mut self, on: bool) -> DangerousConfig {
         self.config.dangerous.null_codec = on;
-        self.config.audio_in.decode = on || cfg!(feature = "opus");
         self
     }
 

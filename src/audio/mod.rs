@@ -1,10 +1,15 @@
 //! Sound: from PCM to paced packets, and from packets to PCM whose time never shrinks.
 //!
 //! [`send`] owns the pacing clock, [`queue`] what waits for it; [`receive`] owns order, waiting and
-//! gaps, [`pcm`] what waits to be read. [`codec`] is the seam to the coders, [`resample`] the only
-//! place where rates change. Nothing here reads a clock: time comes in with each call.
+//! gaps, [`pcm`] what waits to be read. [`codec`] is the seam to the coders, of which [`telephone`]
+//! has G.711 and G.722; [`resample`] is the only place where rates change. Nothing here reads a
+//! clock: time comes in with each call.
 
+mod adapt;
 pub(crate) mod codec;
+mod conceal;
+mod g711;
+mod g722;
 mod level;
 mod loss;
 mod null;
@@ -17,6 +22,7 @@ pub(crate) mod receive;
 mod redundancy;
 mod resample;
 pub(crate) mod send;
+mod telephone;
 
 pub(crate) use codec::AudioCodec;
 pub use level::AudioLevel;

@@ -21,6 +21,12 @@
 //!   goes on. Next in sequence, but earlier in time: the same, as if it followed.
 //! - Of another SSRC, or far off in sequence and followed by its successor (RFC 3550 A.1): a new
 //!   stream. The decoder forgets, media time goes on.
+//! - Of another codec (its payload type changed): what is missing before it is concealed by the
+//!   decoder before, and its own begins anew. Where the clock of its RTP times is another one, its
+//!   time is what the packets before it lasted ([`clock`]).
+//!
+//! Time is counted in 48ths of a millisecond, whatever the codec: the clock of Opus, and six ticks
+//! for one of the others.
 //!
 //! What nobody reads for 2 s is discarded, and what comes after it is not even decoded, until
 //! somebody reads again: its time passes all the same.
@@ -30,6 +36,8 @@
 
 #[cfg(test)]
 mod bounds;
+mod clock;
+mod lane;
 mod reorder;
 
 use std::collections::VecDeque;
@@ -37,10 +45,12 @@ use std::time::{Duration, Instant};
 
 use crate::audio::codec::AudioDecoder;
 use crate::audio::pcm::Pcm;
+use crate::audio::receive::clock::Clock;
+use crate::audio::receive::lane::Lane;
 use crate::audio::receive::reorder::Reordering;
-use crate::audio::resample::Resampler;
+use crate::audio::resample::per_channel;
 use crate::config::AudioIn;
-use crate::{AudioInfo, AudioOrigin};
+use crate::{AudioInfo, AudioOrigin, Codec};
 
 /// How long packets of a stream that just ended are stragglers and do not bring it back. 60 ms:
 /// the default of the longest wait for a packet that was overtaken.
@@ -62,6 +72,10 @@ const FILL_MAX: u64 = 480_000;
 /// How much sound comes, at 48 kHz, before nobody is taken to read it. 2 s: Pipecat's idle discard
 /// (`SmallWebRTCTrack`). Decoding is most of what a call costs.
 const UNREAD_MAX: u64 = 96_000;
+
+/// The longest packet, at 48 kHz. 200 ms: what RFC 3551 section 4.2 asks receivers to take; Opus
+/// has 120 ms at most.
+const PACKET_MAX: u64 = 9_600;
 
 /// How far a packet may be ahead or behind in sequence before it is doubted (RFC 3550 A.1:
 /// MAX_DROPOUT and MAX_MISORDER).
@@ -91,9 +105,10 @@ pub(crate) struct ReceiveCounters {
 #[derive(Debug)]
 struct Stream {
     ssrc: u32,
-    /// The sequence number and the RTP time that follow what was given out.
+    /// The sequence number and the time that follow what was given out.
     next_seq: u64,
     next_time: u64,
+    clock: Clock,
     /// Which packets before `next_seq` came: bit n for `next_seq - 1 - n`.
     came: u128,
     /// Whether the last packet in sequence could not be read: what follows is a loss, no pause.
@@ -103,11 +118,12 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(ssrc: u32, seq: u64, rtp_time: u64) -> Stream {
+    fn new(ssrc: u32, seq: u64, rtp_time: u64, codec: Codec) -> Stream {
         Stream {
             ssrc,
             next_seq: seq,
             next_time: rtp_time,
+            clock: Clock::new(codec, seq, rtp_time),
             came: 0,
             is_broken: false,
             doubted: None,
@@ -138,23 +154,35 @@ impl Stream {
     }
 }
 
+/// What a packet is besides its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    seq: u64,
+    /// At 48 kHz.
+    rtp_time: u64,
+    codec: Codec,
+    is_copy: bool,
+    /// How loud its sender says it is (RFC 6464).
+    level: Option<(u8, bool)>,
+}
+
 /// A packet that waits for those before it. Without bytes: it came, and could not be read.
 #[derive(Debug)]
 struct Held {
-    seq: u64,
-    rtp_time: u64,
+    packet: Packet,
     /// When what is missing before it is given up.
     due: Instant,
-    is_copy: bool,
-    level: Option<(u8, bool)>,
     data: Vec<u8>,
 }
 
 /// Sound in: packets in, samples out.
 #[derive(Debug)]
 pub(crate) struct AudioReceiver {
-    decoder: Box<dyn AudioDecoder>,
-    resampler: Resampler,
+    /// One for each codec that came, and the place of the one that is heard.
+    lanes: Vec<Lane>,
+    heard: usize,
+    /// How the next packet is coded.
+    arriving: Codec,
     channels: usize,
     rate: u32,
     pcm: Pcm,
@@ -166,11 +194,14 @@ pub(crate) struct AudioReceiver {
     held: VecDeque<Held>,
     /// Buffers of packets that were held.
     spare: Vec<Vec<u8>>,
+    /// How long the sound is that was given out, at 48 kHz and in samples at the reader's rate.
+    given: u64,
+    emitted: u64,
     /// How much sound came since somebody read or there was nothing to read, at 48 kHz.
     unread: u64,
     /// Nobody reads: nothing is decoded.
     is_idle: bool,
-    /// Scratch: samples at 48 kHz and at the reader's rate.
+    /// Scratch: samples at the decoder's rate and at the reader's.
     decoded: Vec<i16>,
     resampled: Vec<i16>,
     counters: ReceiveCounters,
@@ -179,13 +210,19 @@ pub(crate) struct AudioReceiver {
 impl AudioReceiver {
     #[cfg(test)]
     pub(crate) fn new(config: AudioIn, codec: crate::audio::codec::AudioCodec) -> AudioReceiver {
-        AudioReceiver::with_decoder(config, codec.decoder(config))
+        AudioReceiver::with_decoder(config, Codec::Opus, codec.decoder(config))
     }
 
-    pub(crate) fn with_decoder(config: AudioIn, decoder: Box<dyn AudioDecoder>) -> AudioReceiver {
+    /// Begins with this codec.
+    pub(crate) fn with_decoder(
+        config: AudioIn,
+        codec: Codec,
+        decoder: Box<dyn AudioDecoder>,
+    ) -> AudioReceiver {
         AudioReceiver {
-            decoder,
-            resampler: Resampler::new(48_000, config.rate, config.channels),
+            lanes: vec![Lane::new(codec, decoder, config)],
+            heard: 0,
+            arriving: codec,
             channels: usize::from(config.channels),
             rate: config.rate,
             pcm: Pcm::new(config.rate, config.channels, config.frame),
@@ -194,12 +231,31 @@ impl AudioReceiver {
             reordering: Reordering::new(config.reorder_wait),
             held: VecDeque::new(),
             spare: Vec::new(),
+            given: 0,
+            emitted: 0,
             unread: 0,
             is_idle: false,
             decoded: Vec::new(),
             resampled: Vec::new(),
             counters: ReceiveCounters::default(),
         }
+    }
+
+    /// Whether packets of this codec can be decoded.
+    pub(crate) fn knows(&self, codec: Codec) -> bool {
+        self.lanes.iter().any(|lane| lane.codec == codec)
+    }
+
+    /// Adds the decoder of another codec; to be called once for each.
+    pub(crate) fn add(&mut self, codec: Codec, config: AudioIn, decoder: Box<dyn AudioDecoder>) {
+        debug_assert!(!self.knows(codec), "one decoder for each codec");
+        self.lanes.push(Lane::new(codec, decoder, config));
+    }
+
+    /// The packets that are taken from now on are coded like this, which is known.
+    pub(crate) fn switch(&mut self, codec: Codec) {
+        debug_assert!(self.knows(codec), "its decoder was added before");
+        self.arriving = codec;
     }
 
     /// Takes a packet whose sender does not say how loud it is.
@@ -227,7 +283,8 @@ impl AudioReceiver {
     ) {
         self.counters.packets += 1;
         if self.admit(seq, rtp_time, ssrc, now) {
-            self.take((seq, rtp_time), data, false, level, now);
+            let packet = Packet { seq, rtp_time, codec: self.arriving, is_copy: false, level };
+            self.take(packet, data, now);
         }
     }
 
@@ -243,25 +300,32 @@ impl AudioReceiver {
         let is_missing = self.stream.as_ref().is_some_and(|stream| {
             stream.ssrc == ssrc && seq >= stream.next_seq && !stream.doubts(seq)
         });
-        if is_missing && self.held.iter().all(|held| held.seq != seq) {
-            self.take((seq, rtp_time), data, true, None, now);
+        if is_missing && self.held.iter().all(|held| held.packet.seq != seq) {
+            let codec = self.arriving;
+            let packet = Packet { seq, rtp_time, codec, is_copy: true, level: None };
+            self.take(packet, data, now);
         }
     }
 
+    /// How long a packet is, at 48 kHz; `None` for one that cannot be read.
+    fn duration(&self, codec: Codec, data: &[u8]) -> Option<u64> {
+        let lane = self.lanes.iter().find(|lane| lane.codec == codec)?;
+        let duration = lane.decoder.duration(data)? as u64 * lane.ticks;
+        (1..=PACKET_MAX).contains(&duration).then_some(duration)
+    }
+
     /// Takes a packet of the stream that has not come before.
-    fn take(
-        &mut self,
-        (seq, rtp_time): (u64, u64),
-        data: &[u8],
-        is_copy: bool,
-        level: Option<(u8, bool)>,
-        now: Instant,
-    ) {
-        let data = if self.decoder.duration(data).is_some() {
+    fn take(&mut self, packet: Packet, data: &[u8], now: Instant) {
+        let duration = self.duration(packet.codec, data);
+        let stream = self.stream.as_mut().expect("a packet was admitted to it");
+        let Packet { codec, seq, rtp_time, .. } = packet;
+        let rtp_time = stream.clock.time(codec, seq, rtp_time, duration.unwrap_or_default());
+        let packet = Packet { rtp_time, ..packet };
+        let data = if duration.is_some() {
             data
         } else {
             self.counters.malformed += 1;
-            if is_copy {
+            if packet.is_copy {
                 return;
             }
             &[]
@@ -269,11 +333,11 @@ impl AudioReceiver {
         let stream = self.stream.as_ref().expect("a packet was admitted to it");
         let is_next = seq == stream.next_seq || (rtp_time == stream.next_time && !data.is_empty());
         if is_next {
-            self.play((seq, rtp_time), data, is_copy, level);
+            self.play(packet, data);
             self.release();
         } else {
             let due = now + self.wait(seq, rtp_time, data, now);
-            self.hold(Held { seq, rtp_time, due, is_copy, level, data: Vec::new() }, data);
+            self.hold(Held { packet, due, data: Vec::new() }, data);
             self.handle_timeout(now);
         }
     }
@@ -307,7 +371,7 @@ impl AudioReceiver {
     /// Somebody reads again: what comes from now on is decoded.
     pub(crate) fn wake(&mut self) {
         (self.is_idle, self.unread) = (false, 0);
-        self.decoder.reset();
+        self.lanes[self.heard].decoder.reset();
     }
 
     /// Counts sound that is about to be given out, and finds out that nobody reads it.
@@ -367,7 +431,7 @@ impl AudioReceiver {
             }
             return false;
         }
-        if self.held.iter().any(|held| held.seq == seq) {
+        if self.held.iter().any(|held| held.packet.seq == seq) {
             self.counters.duplicates += 1;
             return false;
         }
@@ -382,11 +446,12 @@ impl AudioReceiver {
         }
         self.reordering.restart();
         self.reordering.came(seq, now);
-        if let Some(stream) = self.stream.replace(Stream::new(ssrc, seq, rtp_time)) {
+        let stream = Stream::new(ssrc, seq, rtp_time, self.arriving);
+        if let Some(stream) = self.stream.replace(stream) {
             if stream.ssrc != ssrc {
                 self.ended = Some((stream.ssrc, now));
             }
-            self.decoder.reset();
+            self.lanes[self.heard].decoder.reset();
             self.counters.restarts += 1;
         }
     }
@@ -397,7 +462,7 @@ impl AudioReceiver {
         let is_one_missing = seq.checked_sub(stream.next_seq) == Some(1);
         let is_calm = is_one_missing && self.reordering.seen(now).is_zero() && !self.is_idle;
         if is_calm && !data.is_empty() {
-            let copied = self.decoder.copied(data) as u64;
+            let copied = self.copied(self.arriving, data);
             if copied > 0 && rtp_time.checked_sub(stream.next_time) == Some(copied) {
                 return Duration::ZERO;
             }
@@ -412,7 +477,7 @@ impl AudioReceiver {
         }
         held.data = self.spare.pop().unwrap_or_default();
         held.data.extend_from_slice(data);
-        let at = self.held.partition_point(|other| other.seq < held.seq);
+        let at = self.held.partition_point(|other| other.packet.seq < held.packet.seq);
         self.held.insert(at, held);
         self.release();
     }
@@ -420,8 +485,8 @@ impl AudioReceiver {
     /// Gives the packets out that nothing is missing before.
     fn release(&mut self) {
         while let (Some(held), Some(stream)) = (self.held.front(), &self.stream) {
-            let is_next = held.seq <= stream.next_seq
-                || (held.rtp_time == stream.next_time && !held.data.is_empty());
+            let is_next = held.packet.seq <= stream.next_seq
+                || (held.packet.rtp_time == stream.next_time && !held.data.is_empty());
             if !is_next {
                 return;
             }
@@ -439,23 +504,18 @@ impl AudioReceiver {
     /// in time took its place.
     fn play_held(&mut self) {
         let Some(mut held) = self.held.pop_front() else { return };
-        if self.stream.as_ref().is_some_and(|stream| held.seq < stream.next_seq) {
+        if self.stream.as_ref().is_some_and(|stream| held.packet.seq < stream.next_seq) {
             self.counters.late += 1;
         } else {
-            self.play((held.seq, held.rtp_time), &held.data, held.is_copy, held.level);
+            self.play(held.packet, &held.data);
         }
         held.data.clear();
         self.spare.push(held.data);
     }
 
     /// Gives a packet out, after what fills the time before it.
-    fn play(
-        &mut self,
-        (seq, rtp_time): (u64, u64),
-        data: &[u8],
-        is_copy: bool,
-        level: Option<(u8, bool)>,
-    ) {
+    fn play(&mut self, packet: Packet, data: &[u8]) {
+        let Packet { seq, rtp_time, codec, .. } = packet;
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         let is_pause = seq == stream.next_seq && !stream.is_broken;
         let next_time = stream.next_time;
@@ -469,45 +529,66 @@ impl AudioReceiver {
         if rtp_time > next_time {
             let gap = rtp_time - next_time;
             if gap > FILL_MAX {
-                self.decoder.reset();
+                self.lanes[self.heard].decoder.reset();
                 self.counters.restarts += 1;
             } else {
-                self.fill(gap, if is_pause { None } else { Some(data) });
+                self.fill(gap, if is_pause { None } else { Some((codec, data)) });
             }
         } else if rtp_time < next_time {
             self.counters.restarts += 1;
         }
-        let duration = self.decode(data, is_copy, level);
+        self.hear(codec);
+        let duration = self.decode(packet, data);
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         stream.next_time = rtp_time.saturating_add(duration);
     }
 
-    /// Gives a packet's samples out, as many as it says it holds.
-    fn decode(&mut self, data: &[u8], is_copy: bool, level: Option<(u8, bool)>) -> u64 {
-        // It was read when it came; a log that is replayed may tell otherwise.
-        let duration = self.decoder.duration(data).unwrap_or_default();
-        self.count_unread(duration as u64);
-        if self.is_idle {
-            self.pass(duration as u64);
-            return duration as u64;
+    /// What is decoded from now on is coded like this.
+    fn hear(&mut self, codec: Codec) {
+        if self.lanes[self.heard].codec == codec {
+            return;
         }
+        let known = self.lanes.iter().position(|lane| lane.codec == codec);
+        self.heard = known.expect("packets of unknown codecs are not taken");
+        self.lanes[self.heard].begin(self.given, self.emitted, self.rate);
+    }
+
+    /// How much of the time before a packet it holds a copy of, at 48 kHz: none after a change of
+    /// codec, because a decoder that begins has nothing that the copy goes on from.
+    fn copied(&self, codec: Codec, packet: &[u8]) -> u64 {
+        let lane = &self.lanes[self.heard];
+        if lane.codec == codec { lane.decoder.copied(packet) as u64 * lane.ticks } else { 0 }
+    }
+
+    /// Gives a packet's samples out, as many as it says it holds.
+    fn decode(&mut self, packet: Packet, data: &[u8]) -> u64 {
+        let lane = &self.lanes[self.heard];
+        // It was read when it came; a log that is replayed may tell otherwise.
+        let duration = self.duration(lane.codec, data).unwrap_or_default();
+        self.count_unread(duration);
+        if self.is_idle {
+            self.pass(duration);
+            return duration;
+        }
+        let lane = &mut self.lanes[self.heard];
+        let frames = (duration / lane.ticks) as usize;
         self.decoded.clear();
-        let decoded = self.decoder.decode(data, &mut self.decoded).min(duration);
-        self.decoded.truncate(decoded * self.channels);
-        let origin = if is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded };
-        self.emit_leveled(origin, level);
-        self.counters.repaired_samples += if is_copy { decoded as u64 } else { 0 };
-        self.conceal((duration - decoded) as u64);
-        duration as u64
+        let decoded = lane.decoder.decode(data, &mut self.decoded).min(frames);
+        let (decoded, frames) = (decoded as u64 * lane.ticks, frames as u64 * lane.ticks);
+        let origin = if packet.is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded };
+        self.emit_leveled(decoded, origin, packet.level);
+        self.counters.repaired_samples += if packet.is_copy { decoded } else { 0 };
+        self.conceal(frames - decoded);
+        duration
     }
 
     /// Fills the time before a packet: a gap, which `after` ends, or a pause.
-    fn fill(&mut self, len: u64, after: Option<&[u8]>) {
+    fn fill(&mut self, len: u64, after: Option<(Codec, &[u8])>) {
         if self.is_idle {
             return self.pass(len);
         }
-        let Some(after) = after else { return self.silence(len) };
-        let copied = self.decoder.copied(after) as u64;
+        let Some((codec, after)) = after else { return self.silence(len) };
+        let copied = self.copied(codec, after);
         let copied = if copied > len { 0 } else { copied };
         let concealed = (len - copied).min(CONCEAL_MAX);
         self.conceal(concealed);
@@ -520,21 +601,23 @@ impl AudioReceiver {
         if len == 0 {
             return;
         }
+        let lane = &mut self.lanes[self.heard];
         self.decoded.clear();
-        let repaired = self.decoder.repair(packet, &mut self.decoded).min(len as usize);
-        self.decoded.truncate(repaired * self.channels);
-        self.emit(AudioOrigin::Repaired);
-        self.counters.repaired_samples += repaired as u64;
-        self.conceal(len - repaired as u64);
+        let repaired = lane.decoder.repair(packet, &mut self.decoded) as u64 * lane.ticks;
+        let repaired = repaired.min(len);
+        self.emit(repaired, AudioOrigin::Repaired);
+        self.counters.repaired_samples += repaired;
+        self.conceal(len - repaired);
     }
 
     fn conceal(&mut self, len: u64) {
         if len == 0 {
             return;
         }
+        let lane = &mut self.lanes[self.heard];
         self.decoded.clear();
-        self.decoder.conceal(len as usize, &mut self.decoded);
-        self.emit(AudioOrigin::Concealed);
+        lane.decoder.conceal(lane.frames(self.given, len), &mut self.decoded);
+        self.emit(len, AudioOrigin::Concealed);
         self.counters.concealed_samples += len;
     }
 
@@ -545,28 +628,38 @@ impl AudioReceiver {
 
     /// Zeros: until the resampler gives nothing else as samples, then as a number.
     fn zeros(&mut self, len: u64) {
-        let stored = len.min(self.resampler.settle());
+        let lane = &self.lanes[self.heard];
+        let stored = len.min(lane.resampler.settle() * lane.ticks);
         self.decoded.clear();
-        self.decoded.resize(stored as usize * self.channels, 0);
-        self.emit(AudioOrigin::Silence);
+        self.emit(stored, AudioOrigin::Silence);
         if len > stored {
-            self.pcm.push_silence(self.resampler.skip_zeros(len - stored));
+            let lane = &mut self.lanes[self.heard];
+            let frames = lane.frames(self.given, len - stored) as u64;
+            let zeros = lane.resampler.skip_zeros(frames);
+            self.given += len - stored;
+            self.emitted += zeros;
+            self.pcm.push_silence(zeros);
         }
     }
 
-    fn emit(&mut self, origin: AudioOrigin) {
-        self.emit_leveled(origin, None);
+    fn emit(&mut self, len: u64, origin: AudioOrigin) {
+        self.emit_leveled(len, origin, None);
     }
 
-    /// Brings the decoded samples to the reader's rate and queues them, with what the sender said
-    /// of their packet.
-    fn emit_leveled(&mut self, origin: AudioOrigin, level: Option<(u8, bool)>) {
-        if self.resampler.passes_through() {
-            self.pcm.push_leveled(&self.decoded, origin, level);
-            return;
-        }
-        self.resampled.clear();
-        self.resampler.process(&self.decoded, &mut self.resampled);
-        self.pcm.push_leveled(&self.resampled, origin, level);
+    /// Brings the decoded samples, which last `len`, to the reader's rate and queues them. A
+    /// decoder that gave fewer or more than it said changes no time.
+    fn emit_leveled(&mut self, len: u64, origin: AudioOrigin, level: Option<(u8, bool)>) {
+        let lane = &mut self.lanes[self.heard];
+        self.decoded.resize(lane.frames(self.given, len) * self.channels, 0);
+        self.given += len;
+        let samples = if lane.resampler.passes_through() {
+            &self.decoded
+        } else {
+            self.resampled.clear();
+            lane.resampler.process(&self.decoded, &mut self.resampled);
+            &self.resampled
+        };
+        self.emitted += per_channel(samples.len(), self.channels) as u64;
+        self.pcm.push_leveled(samples, origin, level);
     }
 }

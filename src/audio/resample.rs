@@ -94,6 +94,13 @@ impl Filter {
     }
 }
 
+/// A sample of the input in units of the filter's phases, and the distance of two outputs in them;
+/// `None` when the rates are equal.
+pub(super) fn phases(from: u32, to: u32) -> Option<(u64, u64)> {
+    let divisor = gcd(from, to);
+    (from != to).then_some((u64::from(to / divisor), u64::from(from / divisor)))
+}
+
 /// How many samples of each channel so many interleaved ones are. Nearly all sound has one channel,
 /// and a division by what the compiler does not know takes as long as copying a hundred samples.
 pub(super) fn per_channel(samples: usize, channels: usize) -> usize {
@@ -191,6 +198,16 @@ impl Resampler {
             history.resize(past, 0.0);
         }
         (self.index, self.phase, self.before) = (0, 0, 0);
+    }
+
+    /// The first output is not to lie at the first input, but so many phases after it. To be called
+    /// before anything went in.
+    pub(super) fn set_position(&mut self, position: u64) {
+        debug_assert_eq!(self.before, 0, "nothing went in yet");
+        if let Some(filter) = self.filter {
+            let phases = filter.phases as u64;
+            (self.index, self.phase) = ((position / phases) as usize, (position % phases) as usize);
+        }
     }
 
     /// Whether the rates are equal: what goes in is what would come out.

@@ -154,6 +154,15 @@ impl AudioSender {
         }
     }
 
+    /// What is made from now on is coded by another encoder, which takes the same sound. What is
+    /// queued stays, and so do ids and the clock.
+    pub(crate) fn set_encoder(&mut self, encoder: Box<dyn AudioEncoder>, idle: AudioIdle) {
+        (self.encoder, self.config.idle) = (encoder, idle);
+        if self.told_loss > 0 {
+            self.encoder.set_loss(self.told_loss);
+        }
+    }
+
     /// Packets can be sent from now on. Does nothing when it was called before.
     pub(crate) fn start(&mut self, now: Instant) {
         if self.running {

@@ -53,6 +53,35 @@ pub enum Codec {
     Vp8,
     /// H.264, Annex B with start codes.
     H264,
+    /// G.711, µ-law: 8 kHz, a byte for each sample.
+    Pcmu,
+    /// G.711, A-law: 8 kHz, a byte for each sample.
+    Pcma,
+    /// G.722 at 64 kbit/s: 16 kHz, a byte for each two samples.
+    G722,
+}
+
+impl Codec {
+    /// Whether it codes sound.
+    #[must_use]
+    pub fn is_audio(self) -> bool {
+        match self {
+            Codec::Opus | Codec::Pcmu | Codec::Pcma | Codec::G722 => true,
+            Codec::Vp8 | Codec::H264 => false,
+        }
+    }
+
+    /// The units of its RTP clock in one second: 48,000 for Opus (RFC 7587 section 4.1), 90,000 for
+    /// pictures, 8,000 for the others, G.722 too, though its sound has 16 kHz (RFC 3551 section
+    /// 4.5.2).
+    #[must_use]
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Codec::Opus => 48_000,
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8_000,
+            Codec::Vp8 | Codec::H264 => 90_000,
+        }
+    }
 }
 
 /// One coded frame: an audio packet's payload or a whole picture.

@@ -85,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) out_redundancy: u8,
     pub(crate) out_encoded: bool,
     pub(crate) null_codec: bool,
+    /// In the order of preference.
+    pub(crate) audio_codecs: Vec<u8>,
 }
 
 /// A public call that may change something, with its arguments.
@@ -588,6 +590,7 @@ impl Settings {
             },
             out_encoded: out.encoded,
             null_codec: config.dangerous.null_codec,
+            audio_codecs: config.audio_codecs.iter().map(|codec| codec_number(*codec)).collect(),
         }
     }
 
@@ -638,6 +641,8 @@ impl Settings {
                 2 => Redundancy::Always,
                 _ => return None,
             });
+        let codecs: Vec<Codec> = self.audio_codecs.iter().map(|codec| codec_of(*codec)).collect();
+        let config = config.audio_codecs(&codecs).ok()?;
         let mut config = config.dangerous().null_codec(self.null_codec).done();
         config.audio_in = AudioIn { decode: self.in_decode, ..config.audio_in };
         config.audio_out = AudioOut { encoded: self.out_encoded, ..config.audio_out };
@@ -649,9 +654,9 @@ impl Settings {
 pub(crate) fn coder(config: &Config) -> u8 {
     match AudioCodec::select(config) {
         None => 0,
-        Some(AudioCodec::Null) => 2,
         #[cfg(feature = "opus")]
         Some(AudioCodec::OpusPure) => 1,
+        Some(_) => 2,
     }
 }
 
@@ -660,14 +665,20 @@ pub(crate) fn codec_number(codec: Codec) -> u8 {
         Codec::Opus => 0,
         Codec::Vp8 => 1,
         Codec::H264 => 2,
+        Codec::Pcmu => 3,
+        Codec::Pcma => 4,
+        Codec::G722 => 5,
     }
 }
 
-/// A number of a log that names none is the last one: the replay differs and says where.
+/// A number of a log that names none is H.264: the replay differs and says where.
 pub(crate) fn codec_of(number: u8) -> Codec {
     match number {
         0 => Codec::Opus,
         1 => Codec::Vp8,
+        3 => Codec::Pcmu,
+        4 => Codec::Pcma,
+        5 => Codec::G722,
         _ => Codec::H264,
     }
 }

@@ -28,6 +28,8 @@ const RTP_RATE: u64 = 48_000;
 
 /// The number of Opus in a log.
 const OPUS: u8 = 0;
+/// And those of telephones: PCMU, PCMA, G.722.
+const TELEPHONES: std::ops::RangeInclusive<u8> = 3..=5;
 
 /// Something that a log tells of a call at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -228,7 +230,9 @@ impl<'a> Figures<'a> {
     fn heard(&mut self, heard: &Heard) {
         match heard {
             // A copy in another packet is none that came.
-            Heard::Media { line, codec: OPUS, seq, ssrc, repaired: false, .. } => {
+            Heard::Media { line, codec, seq, ssrc, repaired: false, .. }
+                if *codec == OPUS || TELEPHONES.contains(codec) =>
+            {
                 let last = self.highest.entry((*line, *ssrc)).or_insert(*seq);
                 let packets = seq.saturating_sub(*last).saturating_sub(1);
                 *last = (*last).max(*seq);

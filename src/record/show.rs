@@ -70,7 +70,10 @@ impl fmt::Display for Wait {
 }
 
 fn codec(number: u8) -> &'static str {
-    ["opus", "vp8", "h264"].get(usize::from(number)).copied().unwrap_or("unknown codec")
+    ["opus", "vp8", "h264", "pcmu", "pcma", "g722"]
+        .get(usize::from(number))
+        .copied()
+        .unwrap_or("unknown codec")
 }
 
 fn seconds(nanos: u64) -> f64 {

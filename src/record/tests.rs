@@ -624,7 +624,8 @@ fn what_a_log_says_in_a_word_is_read_back_as_the_same() {
     ] {
         assert_eq!(refused(refusal(&error)), error);
     }
-    for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
+    let telephones = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+    for codec in [Codec::Opus, Codec::Vp8, Codec::H264].into_iter().chain(telephones) {
         assert_eq!(codec_of(codec_number(codec)), codec);
     }
     let words = [Detail::None, Detail::Sizes, Detail::Full].map(Detail::name);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Session;
 use super::timer::Timer;
-use super::tracks::{Slot, clock_rate};
+use super::tracks::Slot;
 use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender, Told};
 use crate::offer::MediaLine;
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
@@ -12,8 +12,8 @@ use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
 };
 use crate::{
-    AudioCleared, AudioFrame, AudioId, AudioInfo, AudioProgress, ConnectionState, EncodedFrame,
-    Event, MediaKind, Offer, SendError, TrackId,
+    AudioCleared, AudioFrame, AudioId, AudioInfo, AudioProgress, Codec, ConnectionState,
+    EncodedFrame, Event, MediaKind, Offer, SendError, TrackId,
 };
 
 /// Pieces of audio whose `AudioFinished` is still to be polled; 60 s of 10 ms pieces are 6000.
@@ -161,12 +161,12 @@ impl Session {
         Some(info)
     }
 
-    /// Sends a coded frame: pictures on a video track, Opus packets on an audio track that is
+    /// Sends a coded frame: pictures on a video track, packets of sound on an audio track that is
     /// not fed with PCM (`Config::audio_out_encoded`). Nothing is paced: send when it is due.
     ///
     /// # Errors
     /// `NoTrack`, `Unsupported` for another codec than [`Session::send_codec`] says or for a time
-    /// before the last one, `Empty`, `TooLarge` for an Opus packet that no datagram has room for,
+    /// before the last one, `Empty`, `TooLarge` for a packet of sound that no datagram has room for,
     /// `QueueFull` when the transmits are at their limit, `Closed`.
     pub fn send_encoded(
         &mut self,
@@ -233,7 +233,7 @@ impl Session {
             let expected = "the codec that Session::send_codec names";
             return Err(SendError::Unsupported { field: "codec", value: 0, expected });
         }
-        let units = frame.time.as_nanos() * u128::from(clock_rate(frame.codec)) / 1_000_000_000;
+        let units = frame.time.as_nanos() * u128::from(frame.codec.clock_rate()) / 1_000_000_000;
         let write = MediaWrite {
             line: track.0,
             codec: frame.codec,
@@ -315,16 +315,13 @@ impl Session {
             self.events.push(change);
         }
         let microphone = self.tracks.microphone();
-        let codec = AudioCodec::select(&self.config);
+        let sent = microphone.and_then(|track| self.tracks.send_codec(track.id));
+        let codec = sent.and_then(|sent| AudioCodec::of(&self.config, sent));
         let sends = microphone.is_some_and(|track| track.sends) && !self.config.audio_out.encoded;
         match (codec, sends) {
             (Some(codec), true) => {
-                let audio_out = self.config.audio_out;
-                let sender = self.sender.take();
-                let sender = sender.unwrap_or_else(|| {
-                    AudioSender::with_encoder(audio_out, self.encoder(codec, audio_out))
-                });
-                let sender = self.sender.insert(sender);
+                self.speak_with(codec);
+                let sender = self.sender.as_mut().expect("it was just made");
                 let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
                 sender.set_repairs(line.is_some_and(MediaLine::repairs_opus));
                 let answered = microphone.and_then(|track| lines.get(usize::from(track.id.0)));
@@ -341,14 +338,45 @@ impl Session {
             (_, false) => self.end_audio(),
             (None, true) => {}
         }
-        let receives = microphone.is_some_and(|track| track.receives);
-        if let (Some(codec), true, true, None) =
-            (codec, receives, self.config.audio_in.decode, &self.receiver)
-        {
-            let decoder = self.decoder(codec, self.config.audio_in);
-            self.receiver = Some(AudioReceiver::with_decoder(self.config.audio_in, decoder));
+        if microphone.is_some_and(|track| track.receives) {
+            let preferred = self.tracks.codec(microphone.map(|track| track.id));
+            self.listen_to(preferred.unwrap_or(Codec::Opus));
         }
         self.follow_audio_timers();
+    }
+
+    /// Sound goes out through this codec from now on. The queue stays as it is.
+    fn speak_with(&mut self, codec: AudioCodec) {
+        let audio_out = codec.audio_out(self.config.audio_out);
+        match self.sender.take() {
+            Some(sender) if self.speaks_with == Some(codec) => self.sender = Some(sender),
+            Some(mut sender) => {
+                sender.set_encoder(self.encoder(codec, audio_out), audio_out.idle);
+                self.sender = Some(sender);
+            }
+            None => {
+                let encoder = self.encoder(codec, audio_out);
+                self.sender = Some(AudioSender::with_encoder(audio_out, encoder));
+            }
+        }
+        self.speaks_with = Some(codec);
+    }
+
+    /// Sees to it that packets of this codec are decoded, where sound is decoded at all. Gives
+    /// whether they are.
+    fn listen_to(&mut self, codec: Codec) -> bool {
+        if self.receiver.as_ref().is_some_and(|receiver| receiver.knows(codec)) {
+            return true;
+        }
+        let audio_in = self.config.audio_in;
+        let coder = AudioCodec::of(&self.config, codec).filter(|_| audio_in.decode);
+        let Some(coder) = coder else { return false };
+        let decoder = self.decoder(coder, audio_in);
+        match &mut self.receiver {
+            Some(receiver) => receiver.add(codec, audio_in, decoder),
+            None => self.receiver = Some(AudioReceiver::with_decoder(audio_in, codec, decoder)),
+        }
+        true
     }
 
     /// The peer takes no sound any more, or the call ends. What is queued is dropped, and told of
@@ -382,12 +410,20 @@ impl Session {
     pub(super) fn on_media(&mut self, packet: &MediaPacket, now: Instant) {
         let track = TrackId(packet.line);
         let microphone = self.tracks.microphone().is_some_and(|mic| mic.id == track);
-        let Some(slot) = self.tracks.slot_mut(track).filter(|slot| slot.track.receives) else {
+        if !self.tracks.slot(track).is_some_and(|slot| slot.track.receives) {
             return;
-        };
-        if microphone && let Some(receiver) = &mut self.receiver {
+        }
+        if microphone && !packet.codec.is_audio() {
+            return;
+        }
+        if microphone
+            && self.listen_to(packet.codec)
+            && let Some(receiver) = &mut self.receiver
+        {
             let quiet = !receiver.is_readable();
-            let MediaPacket { seq, rtp_time, ssrc, level, ref data, .. } = *packet;
+            let MediaPacket { seq, rtp_time, ssrc, codec, level, ref data, .. } = *packet;
+            receiver.switch(codec);
+            let rtp_time = rtp_time.wrapping_mul(u64::from(48_000 / codec.clock_rate()));
             match packet.repaired {
                 false => receiver.handle_leveled((seq, rtp_time), ssrc, data, level, now),
                 true => receiver.handle_copy(seq, rtp_time, ssrc, data, now),
@@ -396,6 +432,7 @@ impl Session {
             self.follow_audio_in();
             return;
         }
+        let Some(slot) = self.tracks.slot_mut(track) else { return };
         let time = slot.time(packet);
         let quiet = slot.inbox.is_empty();
         let mut frame =
@@ -428,10 +465,12 @@ impl Session {
 
     /// The pacing clock says that a packet is due.
     pub(super) fn send_due_audio(&mut self, now: Instant) {
-        let Some(line) = self.tracks.microphone().map(|track| track.id.0) else { return };
+        let Some(track) = self.tracks.microphone() else { return };
+        let (line, codec) = (track.id.0, self.tracks.codec(Some(track.id)));
+        let codec = codec.unwrap_or(Codec::Opus);
         while let Some(packet) = self.sender.as_mut().and_then(|sender| sender.handle_timeout(now))
         {
-            let write = audio_write(line, packet);
+            let write = audio_write(line, codec, packet);
             let written = self.transport.write_media(&write, now);
             if let Some(sender) = &mut self.sender {
                 sender.written(line, written == MediaWritten::Taken, now);
@@ -473,11 +512,11 @@ impl Session {
     }
 }
 
-fn audio_write(line: Line, packet: AudioPacket<'_>) -> MediaWrite<'_> {
+fn audio_write(line: Line, codec: Codec, packet: AudioPacket<'_>) -> MediaWrite<'_> {
     MediaWrite {
         line,
-        codec: crate::Codec::Opus,
-        rtp_time: packet.rtp_time,
+        codec,
+        rtp_time: packet.rtp_time / u64::from(48_000 / codec.clock_rate()),
         talkspurt: packet.talkspurt,
         level: Some(packet.level),
         redundant: packet.redundant,

@@ -43,7 +43,7 @@ use std::time::Instant;
 
 use tracing::Span;
 
-use crate::audio::{AudioReceiver, AudioSender};
+use crate::audio::{AudioCodec, AudioReceiver, AudioSender};
 use crate::entropy::Entropy;
 use crate::message::RENEGOTIATE;
 use crate::record::{Call, Tape, of_message};
@@ -99,6 +99,7 @@ pub struct Session {
     inbox: Inbox,
     tracks: Tracks,
     sender: Option<AudioSender>,
+    speaks_with: Option<AudioCodec>,
     receiver: Option<AudioReceiver>,
     /// `pause_audio` was called, and `resume_audio` was not.
     audio_paused: bool,
@@ -183,6 +184,7 @@ impl Session {
             inbox: Inbox::default(),
             tracks: Tracks::default(),
             sender: None,
+            speaks_with: None,
             receiver: None,
             audio_paused: false,
             audio_places: 0,

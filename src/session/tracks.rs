@@ -41,6 +41,11 @@ impl Tracks {
         self.slot(track).filter(|slot| slot.track.sends).map(|slot| slot.codec)
     }
 
+    /// What both sides know of a track, whether this side sends or not.
+    pub(super) fn codec(&self, track: Option<TrackId>) -> Option<Codec> {
+        Some(self.slot(track?)?.codec)
+    }
+
     pub(super) fn slot(&self, track: TrackId) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.track.id == track)
     }
@@ -158,14 +163,6 @@ impl Seen {
     }
 }
 
-/// The units of a codec's RTP clock in one second.
-pub(super) fn clock_rate(codec: Codec) -> u64 {
-    match codec {
-        Codec::Opus => 48_000,
-        Codec::Vp8 | Codec::H264 => 90_000,
-    }
-}
-
 /// Turns RTP time into media time that begins at zero. Another stream goes on where the one before
 /// it ended; a packet that comes late has its own, earlier time.
 #[derive(Debug, Default)]
@@ -183,7 +180,7 @@ impl InboundClock {
             self.base = packet.rtp_time;
             self.offset = self.last;
         }
-        let rate = clock_rate(packet.codec);
+        let rate = packet.codec.clock_rate();
         let units = packet.rtp_time.saturating_sub(self.base);
         let nanos = u128::from(units) * 1_000_000_000 / u128::from(rate);
         let since = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));

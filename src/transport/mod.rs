@@ -173,7 +173,7 @@ pub(crate) struct Received {
 pub(crate) struct MediaWrite<'a> {
     pub(crate) line: Line,
     pub(crate) codec: Codec,
-    /// In units of the codec's clock: 48 kHz for Opus, 90 kHz for video. Starts where it likes,
+    /// In units of the codec's clock (`Codec::clock_rate`). Starts where it likes,
     /// the transport adds a random offset, and wraps nowhere.
     pub(crate) rtp_time: u64,
     /// First after silence that was not sent: sets the marker bit.

@@ -60,7 +60,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use str0m::media::{Frequency, KeyframeRequestKind, MediaTime};
+use str0m::media::{KeyframeRequestKind, MediaTime};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output as EngineOutput, Rtc, RtcError};
 
@@ -74,7 +74,7 @@ use super::{
     NegotiatedLine, Received, Transport, TransportEvent, TransportSetup,
 };
 use crate::{
-    Answer, Codec, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, UdpCandidate,
+    Answer, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, UdpCandidate,
 };
 
 /// How often the engine is asked at one instant before the turn ends; it wants to be called again
@@ -488,8 +488,8 @@ impl Transport for Real {
         let Some(&(_, pt)) = line.codecs.iter().find(|(codec, _)| *codec == frame.codec) else {
             return MediaWritten::NotReady;
         };
-        // An Opus packet cannot be split over two of RTP.
-        let audio = frame.codec == Codec::Opus;
+        // A packet of sound cannot be split over two of RTP.
+        let audio = frame.codec.is_audio();
         if audio && frame.data.len() > self.settings.audio_max() {
             self.out.counters.media_refused += 1;
             return MediaWritten::TooLarge(self.settings.audio_max());
@@ -499,7 +499,7 @@ impl Transport for Real {
             return MediaWritten::Dropped;
         }
         let redundant = frame.redundant && self.fits_with_copy(frame);
-        let clock = if audio { Frequency::FORTY_EIGHT_KHZ } else { Frequency::NINETY_KHZ };
+        let clock = output::clock(frame.codec);
         let time = MediaTime::new(frame.rtp_time.wrapping_add(u64::from(line.time_offset)), clock);
         let mid = line.mid;
         let written = self.run(now, |rtc| {

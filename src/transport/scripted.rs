@@ -270,7 +270,7 @@ impl Transport for Scripted {
                 codec: frame.codec,
                 first: index == 0,
                 more: index + 1 < count,
-                keyframe: frame.codec == Codec::Opus,
+                keyframe: frame.codec.is_audio(),
                 talkspurt: frame.talkspurt,
                 level: frame.level,
                 ssrc: u32::from(frame.line),

@@ -1,6 +1,7 @@
 //! Each limit of a receiver: at it, and one past it.
 
 use super::*;
+use crate::audio::Resampler;
 use crate::audio::codec::AudioCodec;
 
 const PACKET: u64 = 960;

@@ -23,6 +23,7 @@ mod repair_opus;
 mod resample;
 mod room;
 mod send;
+mod telephone;
 
 use std::time::{Duration, Instant};
 

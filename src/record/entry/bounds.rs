@@ -18,9 +18,7 @@ fn every_setting_that_decides_something_comes_back() {
                 let settings = Settings::of(&config);
                 let back = settings.config().expect("settings of a configuration are one");
                 assert_eq!(Settings::of(&back), settings);
-                // A build without a codec decodes nothing.
-                let decodes = !is_coded && cfg!(feature = "opus");
-                assert_eq!((back.audio_in.decode, back.audio_out.encoded), (decodes, is_coded));
+                assert_eq!((back.audio_in.decode, back.audio_out.encoded), (!is_coded, is_coded));
                 assert!(!seen.contains(&settings), "no two are the same");
                 seen.push(settings);
             }
@@ -35,6 +33,8 @@ fn every_setting_that_decides_something_comes_back() {
         Settings { in_frame_ms: 30, ..settings.clone() },
         Settings { in_reorder_wait: 500_000_001, ..settings.clone() },
         Settings { mtu: 1, ..settings.clone() },
+        Settings { audio_codecs: vec![], ..settings.clone() },
+        Settings { audio_codecs: vec![0, 1], ..settings.clone() },
     ] {
         assert!(impossible.config().is_none(), "{impossible:?}");
     }
@@ -47,6 +47,14 @@ fn every_kind_of_redundancy_comes_back() {
         let back = settings.config().expect("it was one").audio_out.redundancy;
         assert_eq!(back, redundancy);
     }
+}
+
+#[test]
+fn the_order_of_codecs_comes_back() {
+    let codecs = [Codec::Pcma, Codec::Opus, Codec::G722];
+    let config = Config::new().audio_codecs(&codecs).expect("they are of sound");
+    let back = Settings::of(&config).config().expect("it was one");
+    assert_eq!(back.audio_codecs, codecs);
 }
 
 #[test]
@@ -107,7 +115,7 @@ fn what_the_session_decides_counts_for_the_digest_and_what_comes_from_below_does
 #[test]
 fn what_became_of_a_line_comes_back_whatever_it_was() {
     for kind in [MediaKind::Audio, MediaKind::Video] {
-        for codec in [Codec::Opus, Codec::Vp8, Codec::H264] {
+        for codec in [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Pcmu, Codec::Pcma, Codec::G722] {
             let copies = codec == Codec::Opus;
             let line = NegotiatedLine::Media { kind, receives: true, sends: false, codec, copies };
             let outcome = LineOutcome::from(line);

@@ -131,7 +131,8 @@ fn coded_frames_are_told_with_codec_time_and_what_they_are() {
     assert_eq!(sent(0, false), "send_encoded track 1 opus at 0.040 s, 9 bytes");
     assert_eq!(sent(1, true), "send_encoded track 1 vp8 at 0.040 s, 9 bytes, keyframe");
     assert_eq!(sent(2, false), "send_encoded track 1 h264 at 0.040 s, 9 bytes");
-    assert_eq!(sent(3, false), "send_encoded track 1 unknown codec at 0.040 s, 9 bytes");
+    assert_eq!(sent(5, false), "send_encoded track 1 g722 at 0.040 s, 9 bytes");
+    assert_eq!(sent(6, false), "send_encoded track 1 unknown codec at 0.040 s, 9 bytes");
     let frame = |len| {
         let (keyframe, contiguous) = (true, true);
         Value::Encoded { codec: 1, time: 5_000_000, keyframe, contiguous, len, digest: None }

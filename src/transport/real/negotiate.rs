@@ -20,7 +20,9 @@ use super::rng::Entered;
 use super::sdp;
 use crate::offer::{LineKind, MediaLine};
 use crate::transport::{Certificate, IceCredentials, NegotiatedLine};
-use crate::{Config, DtlsVersions, LocalCandidate, MediaKind, NegotiateError, Offer, Redundancy};
+use crate::{
+    Codec, Config, DtlsVersions, LocalCandidate, MediaKind, NegotiateError, Offer, Redundancy,
+};
 
 /// Offers that are kept to bring a shadow to the live engine's state: the first, and each that
 /// changed the number or the names of the lines. A call adds a camera, a screen, removes them
@@ -79,6 +81,8 @@ const MESSAGE_MAX: u32 = 256 * 1024;
 pub(super) struct Settings {
     mtu: usize,
     stats_interval: Option<Duration>,
+    /// In the order of preference.
+    audio_codecs: Vec<Codec>,
     /// Whether a peer that offers redundant sound (RED, RFC 2198) is to send it.
     pub(super) takes_copies: bool,
     /// Whether it is to get it.
@@ -99,6 +103,7 @@ impl Settings {
         Settings {
             mtu: config.mtu,
             stats_interval: config.stats_interval,
+            audio_codecs: config.audio_codecs.clone(),
             takes_copies: config.audio_in.redundancy,
             sends_copies: config.audio_out.redundancy != Redundancy::Off,
             dtls: match config.dtls {
@@ -141,7 +146,6 @@ impl Settings {
             .set_dtls_cert(DtlsCert::clone(&self.certificate))
             .set_dtls_version(self.dtls)
             .clear_codecs()
-            .enable_opus(true, self.takes_copies || self.sends_copies)
             .enable_vp8(true)
             .clear_extension_map()
             .set_extension(1, Extension::AudioLevel)
@@ -154,6 +158,17 @@ impl Settings {
             .set_stats_interval(self.stats_interval)
             .set_mtu(self.engine_mtu()..=usize::MAX);
         config.set_max_stun_rto(CONSENT_INTERVAL);
+        // The answer keeps this order, and what is sent with is the first of it.
+        for codec in &self.audio_codecs {
+            let codecs = config.codec_config();
+            match codec {
+                Codec::Opus => codecs.enable_opus(true, self.takes_copies || self.sends_copies),
+                Codec::G722 => codecs.enable_g722(true, false),
+                Codec::Pcmu => codecs.enable_pcmu(true, false),
+                Codec::Pcma => codecs.enable_pcma(true, false),
+                Codec::Vp8 | Codec::H264 => {}
+            }
+        }
         // Baseline and constrained baseline in whole pictures (packetization mode 1): what every
         // browser and phone sends (RFC 7742 section 6.2).
         config.codec_config().add_h264(127.into(), Some(121.into()), true, 0x42_001f);
@@ -283,6 +298,7 @@ pub(super) fn lines(
             kind,
             sends: may_send,
             codecs: Vec::new(),
+            heard: Codec::Opus,
             time_offset,
             copies,
             copied_len: known.filter(|_| copies).and_then(|known| known.copied_len),
@@ -319,9 +335,12 @@ fn media_line(rtc: &mut Rtc, mut state: LineState) -> Option<(NegotiatedLine, Op
     }
     state.sends &= matches!(direction, Direction::SendRecv | Direction::SendOnly);
     let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
+    let codec = state.codecs.first()?.0;
+    state.heard = codec;
+    // RED wraps Opus alone: the other codecs of sound know no copies.
+    state.copies &= codec == Codec::Opus;
     let LineState { kind, sends, copies, .. } = state;
-    let line =
-        NegotiatedLine::Media { kind, receives, sends, codec: state.codecs.first()?.0, copies };
+    let line = NegotiatedLine::Media { kind, receives, sends, codec, copies };
     Some((line, Some(state)))
 }
 

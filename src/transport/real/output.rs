@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use str0m::channel::ChannelId as EngineChannel;
 use str0m::format::Codec as EngineCodec;
-use str0m::media::{MediaData, Mid, Pt};
+use str0m::media::{Frequency, MediaData, Mid, Pt};
 use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 use str0m::{Event, IceConnectionState, Rtc};
 
@@ -42,6 +42,8 @@ pub(super) struct LineState {
     pub(super) sends: bool,
     /// What both sides know, in our order, with the payload type that it is sent with.
     pub(super) codecs: Vec<(Codec, Pt)>,
+    /// The codec of the last packet that came: its clock is what the engine's jitter is told in.
+    pub(super) heard: Codec,
     /// Added to every RTP time: a stream does not start at zero (RFC 3550 section 5.1).
     pub(super) time_offset: u32,
     /// Whether the peer takes frames with copies (RED), and is to get them.
@@ -316,18 +318,23 @@ impl Output {
         let level = data.ext_vals.audio_level.map(|level| {
             (level.unsigned_abs().min(127), data.ext_vals.voice_activity.unwrap_or(false))
         });
+        let is_audio = state.kind == MediaKind::Audio;
+        if let Some(state) = self.lines.get_mut(usize::from(line)).and_then(Option::as_mut) {
+            state.heard = codec;
+        }
         let seq = **data.seq_range.end();
         self.media.push(MediaPacket {
             line,
             codec,
             seq,
-            rtp_time: data.time.numer(),
+            // The engine tells G.722's in samples, of which RTP counts every other one.
+            rtp_time: data.time.rebase(clock(codec)).numer(),
             ssrc,
             contiguous: data.contiguous,
-            keyframe: codec == Codec::Opus || data.is_keyframe(),
+            keyframe: codec.is_audio() || data.is_keyframe(),
             // A packet of sound is given out in the call that brings it; what is given out with it
             // under another number was in it as a copy.
-            repaired: state.kind == MediaKind::Audio && seq as u16 != self.seq,
+            repaired: is_audio && seq as u16 != self.seq,
             level,
             data: data.data,
         });
@@ -492,7 +499,7 @@ impl Output {
         let pair = peer.selected_candidate_pair.as_ref();
         let clock = received
             .and_then(|stats| self.line(stats.mid))
-            .map(|(_, line)| if line.kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 });
+            .map(|(_, line)| f64::from(line.heard.clock_rate()));
         TransportStats {
             rtt: pair.and_then(|pair| pair.current_round_trip_time).or(peer.rtt),
             bytes_sent: peer.peer_bytes_tx,
@@ -517,11 +524,23 @@ fn stream_of(payload: &[u8]) -> Option<u32> {
     }
 }
 
+/// The clock of a codec's RTP times.
+pub(super) fn clock(codec: Codec) -> Frequency {
+    match codec {
+        Codec::Opus => Frequency::FORTY_EIGHT_KHZ,
+        Codec::Pcmu | Codec::Pcma | Codec::G722 => Frequency::EIGHT_KHZ,
+        Codec::Vp8 | Codec::H264 => Frequency::NINETY_KHZ,
+    }
+}
+
 pub(super) fn codec(codec: EngineCodec) -> Option<Codec> {
     match codec {
         EngineCodec::Opus => Some(Codec::Opus),
         EngineCodec::Vp8 => Some(Codec::Vp8),
         EngineCodec::H264 => Some(Codec::H264),
+        EngineCodec::PCMU => Some(Codec::Pcmu),
+        EngineCodec::PCMA => Some(Codec::Pcma),
+        EngineCodec::G722 => Some(Codec::G722),
         _ => None,
     }
 }
@@ -663,6 +682,7 @@ mod tests {
             kind: MediaKind::Video,
             sends: true,
             codecs: Vec::new(),
+            heard: Codec::Vp8,
             time_offset: 0,
             copies: false,
             copied_len: None,

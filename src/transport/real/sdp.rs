@@ -187,7 +187,7 @@ fn line_for_engine(kind: LineKind, line: &str, formats: &[&str]) -> String {
 /// be kept.
 fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
     let codecs: &[&str] = match kind {
-        LineKind::Audio => &["opus"],
+        LineKind::Audio => &["opus", "g722", "pcmu", "pcma"],
         LineKind::Video => &["vp8", "h264"],
         LineKind::Application | LineKind::Other => return Vec::new(),
     };
@@ -213,6 +213,11 @@ fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
         ours.contains(&repaired).then_some(format)
     });
     let repairs: Vec<&str> = repairs.collect();
+    if kind == LineKind::Audio {
+        // These need no words (RFC 3551 section 6): PCMU, PCMA, G.722.
+        let is_named = |format: &&&str| about("a=rtpmap:").any(|(named, _)| named == **format);
+        ours.extend(["0", "8", "9"].iter().filter(|format| !is_named(format)));
+    }
     let offered = section.first().into_iter().flat_map(|line| line.split_ascii_whitespace());
     let kept = |format: &&str| ours.contains(format) || repairs.contains(format);
     match ours.is_empty() {

@@ -424,6 +424,9 @@ impl<'a> Media<'a> {
             Codec::Opus => 0,
             Codec::Vp8 => 1,
             Codec::H264 => 2,
+            Codec::Pcmu => 3,
+            Codec::Pcma => 4,
+            Codec::G722 => 5,
         };
         let mut fields = [0; MEDIA_FIELDS_LEN];
         fields[..4].copy_from_slice(&[self.line, codec, flags, level]);
@@ -442,6 +445,9 @@ impl<'a> Media<'a> {
             0 => Codec::Opus,
             1 => Codec::Vp8,
             2 => Codec::H264,
+            3 => Codec::Pcmu,
+            4 => Codec::Pcma,
+            5 => Codec::G722,
             _ => return None,
         };
         let has = |flag| flags & flag != 0;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use smallrtc::Codec;
+
 use crate::Packet;
 use crate::clock::{Clock, earliest};
 use crate::peer::{self, Peer};
@@ -61,6 +63,9 @@ pub struct BrowserConfig {
     pub address: SocketAddr,
     /// Whether it offers a microphone, both ways.
     pub audio: bool,
+    /// What its microphone can be coded with, in its order, on the real wire; Opus alone by default.
+    /// A script has no choice.
+    pub sounds: Vec<Codec>,
     /// Whether it offers a camera, both ways.
     pub camera: bool,
     /// Whether it offers a screen, one way.
@@ -91,6 +96,7 @@ impl BrowserConfig {
             seed,
             address: SocketAddr::from(([198, 51, 100, 7], 40_000)),
             audio: true,
+            sounds: vec![Codec::Opus],
             camera: false,
             screen: false,
             channel: Some("chat".to_owned()),
@@ -343,8 +349,20 @@ impl Browser {
     /// Sends a coded frame on an m-line. `time` is in units of the codec's clock: 48 kHz for
     /// Opus, 90 kHz for video. False when it was not taken: there is no such line, or no path yet.
     pub fn send_media(&mut self, line: u8, time: u64, data: &[u8], now: Instant) -> bool {
+        self.send_coded(line, None, time, data, now)
+    }
+
+    /// The same for a frame of one of the codecs that were agreed on, and not the first of them.
+    pub fn send_coded(
+        &mut self,
+        line: u8,
+        codec: Option<Codec>,
+        time: u64,
+        data: &[u8],
+        now: Instant,
+    ) -> bool {
         let now = self.clock.shows(now);
-        let taken = self.peer.write_media(line, time, data, now);
+        let taken = self.peer.write_media(line, codec, time, data, now);
         self.collect(now);
         taken
     }
@@ -366,7 +384,7 @@ impl Browser {
     fn speak_on(&mut self, now: Instant) {
         while let Some(speech) = self.speech.as_mut().filter(|speech| speech.at <= now) {
             speech.at += SPEECH_INTERVAL;
-            self.peer.write_media(0, self.speech_time, &speech.packet, now);
+            self.peer.write_media(0, None, self.speech_time, &speech.packet, now);
             self.speech_time += SPEECH_TICKS;
         }
     }

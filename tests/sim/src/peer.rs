@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use smallrtc::Codec;
+
 use crate::{BrowserConfig, BrowserEvent, Kind, Packet};
 
 mod dtls;
@@ -26,8 +28,16 @@ pub(crate) trait Peer: Debug + Send {
     fn open_channel(&mut self, label: &str, now: Instant);
     /// False when no channel is open or it takes no more.
     fn write_message(&mut self, binary: bool, data: &[u8], now: Instant) -> bool;
-    /// Sends a coded frame on an m-line; `time` is in units of the codec's clock.
-    fn write_media(&mut self, line: u8, time: u64, data: &[u8], now: Instant) -> bool;
+    /// Sends a frame on an m-line, of the first codec that was agreed on if none is named; `time` is
+    /// in units of the codec's clock.
+    fn write_media(
+        &mut self,
+        line: u8,
+        codec: Option<Codec>,
+        time: u64,
+        data: &[u8],
+        now: Instant,
+    ) -> bool;
     fn request_keyframe(&mut self, line: u8, now: Instant);
     fn hang_up(&mut self, now: Instant);
 }

@@ -24,7 +24,7 @@ mod suite;
 /// What each program leaves with one seed: traces that are compared between processes, at the
 /// least, and such as need not be the same there, at the most. Fewer of those and more of these
 /// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
-const PROGRAMS: [(&str, usize, usize); 30] = [
+const PROGRAMS: [(&str, usize, usize); 31] = [
     ("clients", 42, 9),
     ("connect", 24, 0),
     ("determinism", 121, 20),
@@ -40,6 +40,7 @@ const PROGRAMS: [(&str, usize, usize); 30] = [
     ("messages", 18, 0),
     ("mtu", 19, 0),
     ("pacing", 25, 0),
+    ("phones", 11, 0),
     ("pictures", 5, 12),
     ("players", 9, 0),
     ("properties", 445, 10),

@@ -300,7 +300,7 @@ fn a_first_offer_that_fails_leaves_nothing_behind() {
     };
     let failures = [
         ESP32.replace("s=-", "s"),
-        ESP32.replace("opus/48000/2", "PCMU/8000"),
+        ESP32.replace("opus/48000/2", "G729/8000"),
         ESP32.replace("m=audio 9", "m=audio 0"),
         ESP32.replace("m=audio", "m=text"),
     ];
@@ -310,13 +310,45 @@ fn a_first_offer_that_fails_leaves_nothing_behind() {
 #[test]
 fn nothing_usable_is_said_so() {
     let mut pair = Pair::new(&Config::new(), 1);
-    for sdp in [ESP32.replace("opus/48000/2", "PCMU/8000"), ESP32.replace("audio 9", "audio 0")] {
+    for sdp in [ESP32.replace("opus/48000/2", "G729/8000"), ESP32.replace("audio 9", "audio 0")] {
         assert_eq!(pair.offered(&sdp), Err(NegotiateError::NoUsableMedia));
     }
     let mut nowhere = bot(&Config::new(), 1);
     let offer = Offer::parse(ESP32).unwrap();
     let refused = nowhere.accept_offer(&offer, credentials(1), pair.now);
     assert_eq!(refused, Err(NegotiateError::NoLocalCandidate));
+}
+
+/// The formats that a telephone's offer is answered with, and what is sent with.
+fn answered(config: &Config, formats: &str, names: &str) -> (String, Codec) {
+    let sdp = ESP32
+        .replace("SAVPF 111", &format!("SAVPF {formats}"))
+        .replace("a=rtpmap:111 opus/48000/2\r\n", names);
+    let mut pair = Pair::new(config, 1);
+    let negotiated = pair.offered(&sdp).unwrap();
+    let line = lines_with(negotiated.answer.sdp(), "m=audio")[0].to_owned();
+    let [NegotiatedLine::Media { codec, .. }] = negotiated.lines[..] else { panic!("one line") };
+    (line.split_once("SAVPF ").unwrap().1.to_owned(), codec)
+}
+
+#[test]
+fn telephones_are_answered_by_the_numbers_that_need_no_name_and_opus_is_first_wherever_it_stands() {
+    let opus = "a=rtpmap:111 opus/48000/2\r\n";
+    let config = Config::new();
+    for (formats, names, answer, codec) in [
+        ("0", "", "0", Codec::Pcmu),
+        ("8 18 101", "a=rtpmap:18 G729/8000\r\n", "8", Codec::Pcma),
+        ("9", "", "9", Codec::G722),
+        ("0 8 9 13", "", "9 0 8", Codec::G722),
+        ("8 0", "a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n", "0 8", Codec::Pcmu),
+        ("96", "a=rtpmap:96 G722/8000\r\n", "96", Codec::G722),
+        ("0 8 111 9", opus, "111 9 0 8", Codec::Opus),
+    ] {
+        assert_eq!(answered(&config, formats, names), (answer.to_owned(), codec), "{formats}");
+    }
+    let config = config.audio_codecs(&[Codec::Pcma, Codec::Opus]).unwrap();
+    let found = answered(&config, "111 0 8 9", opus);
+    assert_eq!(found, ("8 111".to_owned(), Codec::Pcma), "the application's order");
 }
 
 #[test]
@@ -449,7 +481,7 @@ fn the_history_of_offers_is_bounded_and_still_lets_offers_through() {
 #[test]
 fn the_engine_reads_only_codecs_that_it_could_use() {
     let offer = ESP32
-        .replace("SAVPF 111", "SAVPF 63 111 0")
+        .replace("SAVPF 111", "SAVPF 63 111 13 0")
         .replace("a=rtpmap:111", "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:111")
         .replace("m=audio", "a=group:BUNDLE 0 v\r\nm=audio")
         + "m=video 9 UDP/TLS/RTP/SAVPF 45 46 96 97 102 103\r\na=mid:v\r\na=sendrecv\r\n\
@@ -462,7 +494,7 @@ fn the_engine_reads_only_codecs_that_it_could_use() {
     let read = crate::transport::real::sdp::for_engine(&offer, None);
     assert_eq!(
         lines_with(&read, "m="),
-        ["m=audio 9 UDP/TLS/RTP/SAVPF 63 111", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",]
+        ["m=audio 9 UDP/TLS/RTP/SAVPF 63 111 0", "m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103",]
     );
     assert!(!read.contains(":45 ") && !read.contains(":46 "), "{read}");
     assert_eq!(lines_with(&read, "a=rtpmap:").len(), 6);
@@ -473,7 +505,7 @@ fn the_engine_reads_only_codecs_that_it_could_use() {
         .replace("SAVPF 111", "SAVPF 63 111 0")
         .replace("a=rtpmap:111", "a=rtpmap:63 red/8000\r\na=fmtp:63 0/0\r\na=rtpmap:111");
     let read = crate::transport::real::sdp::for_engine(&Offer::parse(&other).unwrap(), None);
-    assert!(read.contains("SAVPF 111\r\n") && !read.contains(":63 "), "{read}");
+    assert!(read.contains("SAVPF 111 0\r\n") && !read.contains(":63 "), "{read}");
 }
 
 /// How long after the offer the channel opened.

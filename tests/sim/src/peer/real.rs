@@ -140,7 +140,11 @@ impl Real {
                 BrowserEvent::Media {
                     line,
                     seq: **media.seq_range.end(),
-                    time: media.time.numer(),
+                    time: match media.params.spec().codec {
+                        // The engine tells it in samples, of which RTP counts every other one.
+                        Codec::G722 => media.time.rebase(Frequency::EIGHT_KHZ).numer(),
+                        _ => media.time.numer(),
+                    },
                     data: media.data.to_vec(),
                 }
             }
@@ -275,7 +279,14 @@ impl Peer for Real {
         })
     }
 
-    fn write_media(&mut self, line: u8, time: u64, data: &[u8], now: Instant) -> bool {
+    fn write_media(
+        &mut self,
+        line: u8,
+        codec: Option<smallrtc::Codec>,
+        time: u64,
+        data: &[u8],
+        now: Instant,
+    ) -> bool {
         self.handle_timeout(now);
         let Some(mid) = self.mids.get(usize::from(line)).copied() else { return false };
         // What waits in the engine for a path goes out in hash order of its lines then.
@@ -284,12 +295,14 @@ impl Peer for Real {
         }
         let taken = self.mutate(|rtc| {
             let Some(writer) = rtc.writer(mid) else { return false };
-            let Some(params) = writer.payload_params().next() else { return false };
-            let (pt, codec) = (params.pt(), params.spec().codec);
-            let clock = if codec == Codec::Opus {
-                Frequency::FORTY_EIGHT_KHZ
-            } else {
-                Frequency::NINETY_KHZ
+            let is_wanted = |known| codec.is_none_or(|codec| sound(codec) == known);
+            let agreed = writer.payload_params().find(|params| is_wanted(params.spec().codec));
+            let Some(params) = agreed else { return false };
+            let pt = params.pt();
+            let clock = match params.spec().codec {
+                Codec::Opus => Frequency::FORTY_EIGHT_KHZ,
+                Codec::PCMU | Codec::PCMA | Codec::G722 => Frequency::EIGHT_KHZ,
+                _ => Frequency::NINETY_KHZ,
             };
             writer.write(pt, now, MediaTime::new(time, clock), data.to_vec()).is_ok()
         });
@@ -333,15 +346,30 @@ fn engine(config: &BrowserConfig, now: Instant) -> Rtc {
             private_key: include_bytes!("../../fixtures/page.key.der").to_vec(),
         })
         .clear_codecs()
-        .enable_opus(true, config.copies)
         .enable_vp8(true)
         .enable_h264(true)
         .set_reordering_size_audio(0)
         .set_sctp_max_buffered_amount(512 * 1024)
         .set_mtu(config.mtu..=usize::MAX);
+    let rtc = config.sounds.iter().fold(rtc, |rtc, codec| match sound(*codec) {
+        Codec::PCMU => rtc.enable_pcmu(true, false),
+        Codec::PCMA => rtc.enable_pcma(true, false),
+        Codec::G722 => rtc.enable_g722(true, false),
+        _ => rtc.enable_opus(true, config.copies),
+    });
     let mut rtc = rtc.build(now);
     rtc.add_local_candidate(host(config.address));
     rtc
+}
+
+/// The engine's name of a codec of sound.
+fn sound(codec: smallrtc::Codec) -> Codec {
+    match codec {
+        smallrtc::Codec::Pcmu => Codec::PCMU,
+        smallrtc::Codec::Pcma => Codec::PCMA,
+        smallrtc::Codec::G722 => Codec::G722,
+        _ => Codec::Opus,
+    }
 }
 
 fn host(address: SocketAddr) -> Candidate {

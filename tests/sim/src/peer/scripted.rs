@@ -338,15 +338,23 @@ impl Peer for Scripted {
         taken
     }
 
-    fn write_media(&mut self, line: u8, time: u64, data: &[u8], _now: Instant) -> bool {
-        let Some(codec) = self.lines.get(usize::from(line)).map(|line| line.codec) else {
+    fn write_media(
+        &mut self,
+        line: u8,
+        codec: Option<Codec>,
+        time: u64,
+        data: &[u8],
+        _now: Instant,
+    ) -> bool {
+        let Some(agreed) = self.lines.get(usize::from(line)).map(|line| line.codec) else {
             return false;
         };
+        let codec = codec.unwrap_or(agreed);
         if !self.is_secure || self.is_over {
             return false;
         }
         // VP8's first bit is clear in keyframes (RFC 6386 section 9.1).
-        let keyframe = codec == Codec::Opus || data.first().is_some_and(|first| first & 1 == 0);
+        let keyframe = codec.is_audio() || data.first().is_some_and(|first| first & 1 == 0);
         let mut pieces = data.chunks(self.config.mtu - HEADER_LEN - MEDIA_OVERHEAD).peekable();
         let mut first = true;
         while let Some(data) = pieces.next() {

@@ -1,0 +1,63 @@
+//! Which codecs sound has.
+
+use super::Config;
+use crate::{Codec, ConfigError};
+
+impl Config {
+    /// The codecs of sound that are answered, the best first: of those that a peer offers, the first
+    /// of these is what this side sends with, and all of them are understood, packet by packet. By
+    /// default Opus, G.722, PCMU, PCMA: what a browser has to know (RFC 7874 section 3), and G.722,
+    /// which is what telephones have that sound better. So Opus is spoken with whoever offers it,
+    /// wherever it stands in the offer: it mends losses, and it has the whole band; a telephone that
+    /// offers G.711 or G.722 alone has its call.
+    ///
+    /// Sound is coded and decoded here when there are coders for all of these, and else passed on
+    /// as it is coded, whatever a peer offers: a core without Opus gives PCM once Opus is not in
+    /// this list.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for none, for one that stands there twice, or one of pictures.
+    pub fn audio_codecs(mut self, codecs: &[Codec]) -> Result<Config, ConfigError> {
+        let is_twice = |at: usize| codecs[..at].contains(&codecs[at]);
+        let wrong = (0..codecs.len()).find(|at| !codecs[*at].is_audio() || is_twice(*at));
+        if codecs.is_empty() || wrong.is_some() {
+            return Err(ConfigError::OutOfRange {
+                field: "audio_codecs",
+                value: wrong.map_or(0, |at| at as u64 + 1),
+                expected: "at least one codec of sound, and each once",
+            });
+        }
+        self.audio_codecs = codecs.to_vec();
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_are_taken_in_their_order_and_refused_by_their_place() {
+        let taken = |codecs: &[Codec]| Config::new().audio_codecs(codecs);
+        let all = [Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus];
+        assert_eq!(taken(&all).unwrap().audio_codecs, all);
+        assert_eq!(taken(&[Codec::G722]).unwrap().audio_codecs, [Codec::G722]);
+        for (codecs, at) in [
+            (&[][..], 0),
+            (&[Codec::Vp8], 1),
+            (&[Codec::Opus, Codec::H264], 2),
+            (&[Codec::Opus, Codec::Pcmu, Codec::Opus], 3),
+        ] {
+            let error = taken(codecs).unwrap_err().to_string();
+            let told = "(expected at least one codec of sound, and each once)";
+            assert_eq!(error, format!("audio_codecs: {at} {told}"));
+        }
+    }
+
+    #[test]
+    fn what_is_answered_by_default_is_opus_and_what_telephones_speak() {
+        let default = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
+        assert_eq!(Config::new().audio_codecs, default);
+        assert!(default.into_iter().all(Codec::is_audio) && !Codec::H264.is_audio());
+    }
+}
