@@ -277,7 +277,6 @@ impl Bot<Endpoint> for Corrected {
 
 /// Four hours: what waits for each call is as much at the end as at the start, and at no time more
 /// or less, to 20 ms. Nothing is refused, the queue never runs dry, no packet is early or late.
-#[expect(clippy::print_stdout, reason = "the figures are what somebody runs this for")]
 fn assert_four_hours(calls: usize, drift_ppm: i32, seed: u64) {
     let low = |config: smallrtc::Config| {
         config.audio_in(8_000, 1).and_then(|it| it.audio_out(8_000, 1)).expect("usual rates")
@@ -294,12 +293,10 @@ fn assert_four_hours(calls: usize, drift_ppm: i32, seed: u64) {
     world.drive_for(seconds(4 * 3_600));
     for (number, level) in seen.borrow().iter().enumerate() {
         let Level { spans, first, last, least, most, .. } = *level;
-        println!(
-            "{drift_ppm} ppm, call {number} of {calls}: {first} samples, then {last}, from {least} to {most}"
-        );
         assert!(spans > 230, "{spans}");
-        assert!(first.abs_diff(last) < 160, "{first}, {last}");
-        assert!(least > 80 && least + 160 > first && most < first + 160, "{level:?}");
+        let range = format!("{first} samples, then {last}, from {least} to {most}");
+        assert!(first.abs_diff(last) < 160, "call {number}: {range}");
+        assert!(least > 80 && least + 160 > first && most < first + 160, "{range}");
     }
     for number in numbers {
         let stats = world.session(number).expect("the call goes on").stats();
