@@ -13,9 +13,10 @@ use crate::config::AudioIn;
 /// What is read at a time: 10 s of speech.
 const READ: usize = 32 * 1024;
 
-/// How much is decoded before the place that a seek wants, so that the decoder has come to itself:
-/// 80 ms (RFC 7845 section 4.6).
-const PREROLL: u64 = 3_840;
+/// How much is decoded before the place that a seek wants, so that the decoder has come to itself.
+/// 160 ms: RFC 7845 section 4.6 asks for 80 ms at least, after which a voice that begins just there
+/// was still found to be far off.
+const PREROLL: u64 = 7_680;
 
 /// How much of a gap is concealed; longer, a decoder drones.
 const CONCEAL_MAX: u64 = 4_800;
