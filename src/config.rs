@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audio::VoiceActivity;
 use crate::record::Recording;
 use crate::transport::Certificate;
 use crate::{Codec, ConfigError, Redundancy, Ufrag};
@@ -42,6 +43,7 @@ pub struct Config {
     pub(crate) audio_codecs: Vec<Codec>,
     pub(crate) audio_in: AudioIn,
     pub(crate) audio_out: AudioOut,
+    pub(crate) voice_activity: Option<VoiceActivity>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) dtls: DtlsVersions,
     pub(crate) snap: bool,
@@ -207,6 +209,7 @@ impl Config {
                 encoded: false,
             },
             audio_codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma],
+            voice_activity: None,
             certificate: None,
             dtls: DtlsVersions::Auto,
             snap: true,
@@ -387,6 +390,19 @@ impl Config {
     #[must_use]
     pub fn audio_in_redundancy(mut self, on: bool) -> Config {
         self.audio_in.redundancy = on;
+        self
+    }
+
+    /// Tells when the peer begins and ends to speak, by [`Event::SpeechStarted`] and
+    /// [`Event::SpeechStopped`](crate::Event::SpeechStopped), from the sound of the microphone; it
+    /// has to be decoded here. By default it is not told: a detector takes 8 KiB and some
+    /// microseconds for each packet. Sound is then decoded whether anybody pulls it or not.
+    ///
+    /// [`Event::SpeechStarted`]: crate::Event::SpeechStarted
+    #[cfg(feature = "earshot")]
+    #[must_use]
+    pub fn voice_activity(mut self, activity: Option<VoiceActivity>) -> Config {
+        self.voice_activity = activity;
         self
     }
 
@@ -590,7 +606,7 @@ impl DangerousConfig {
     }
 }
 
-fn range(
+pub(crate) fn range(
     field: &'static str,
     value: u64,
     range: std::ops::RangeInclusive<u64>,

@@ -210,6 +210,22 @@ pub enum Event {
     /// An encoded frame can be pulled with `recv_encoded`. Comes once until the queue is read
     /// empty.
     EncodedReadable(TrackId),
+    /// The peer began to speak (`Config::voice_activity`). Comes in turn with `SpeechStopped`.
+    SpeechStarted {
+        /// The microphone.
+        track: TrackId,
+        /// The media time at which it began, as in [`AudioInfo::time`]; to 16 ms. It lies
+        /// `VoiceActivity::min_speech` or more before what was received last.
+        time: Duration,
+    },
+    /// The peer ended to speak, nothing of it came any more, or the track or the call ended. Comes
+    /// after each `SpeechStarted`, before the track's or the call's end is told.
+    SpeechStopped {
+        /// The microphone.
+        track: TrackId,
+        /// The media time at which it ended.
+        time: Duration,
+    },
     /// The first sample of a piece of audio has been handed to the wire. Comes once for each piece
     /// of which anything goes out, in the order of their ids, and before its `AudioFinished`; never
     /// for a piece that was dropped whole.

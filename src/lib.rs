@@ -48,6 +48,9 @@
 //! # Features
 //! `opus` (default): sound is coded and decoded, in pure Rust. Without it the core carries coded
 //! frames only.
+//!
+//! `earshot`: [`Event::SpeechStarted`] and [`Event::SpeechStopped`] tell when the peer speaks.
+//! Without it the same logs are read and replayed, by the scores that stand in them.
 
 #![forbid(unsafe_code)]
 
@@ -73,6 +76,8 @@ mod transport;
 mod ufrag;
 mod video;
 
+#[cfg(feature = "earshot")]
+pub use audio::VoiceActivity;
 pub use audio::{AudioLevel, Redundancy};
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
 pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};

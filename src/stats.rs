@@ -57,6 +57,8 @@ figures! {
         pub audio_silence_samples: u64,
         /// Samples at 48 kHz that were dropped because nobody read them.
         pub audio_dropped_samples: u64,
+        /// Events of speech that were dropped because nobody polled them.
+        pub speech_events_dropped: u64,
         /// How often the pacing clock was late and slipped.
         pub audio_slips: u64,
         /// By how much in all: whole packet times that were not sent.

@@ -23,6 +23,7 @@ mod redundancy;
 mod resample;
 pub(crate) mod send;
 mod telephone;
+pub(crate) mod voice;
 
 pub(crate) use codec::AudioCodec;
 pub use level::AudioLevel;
@@ -31,6 +32,7 @@ pub(crate) use receive::AudioReceiver;
 pub use redundancy::Redundancy;
 pub(crate) use resample::{RATES, Resampler, dot, kaiser, nearest, sinc};
 pub(crate) use send::{AudioPacket, AudioSender};
+pub use voice::VoiceActivity;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

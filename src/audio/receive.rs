@@ -29,7 +29,8 @@
 //! for one of the others.
 //!
 //! What nobody reads for 2 s is discarded, and what comes after it is not even decoded, until
-//! somebody reads again: its time passes all the same.
+//! somebody reads again: its time passes all the same. Where speech is looked for ([`Voice`]) it is
+//! decoded either way.
 //!
 //! Media time never waits for a packet that may not come: a gap's length is known only when the
 //! packet after it has come. There is no playout clock here.
@@ -49,7 +50,9 @@ use crate::audio::receive::clock::Clock;
 use crate::audio::receive::lane::Lane;
 use crate::audio::receive::reorder::Reordering;
 use crate::audio::resample::per_channel;
+use crate::audio::voice::{Speech, Voice, VoiceActivity, VoiceDetector};
 use crate::config::AudioIn;
+use crate::time::earlier;
 use crate::{AudioInfo, AudioOrigin, Codec};
 
 /// How long packets of a stream that just ended are stragglers and do not bring it back. 60 ms:
@@ -186,6 +189,8 @@ pub(crate) struct AudioReceiver {
     channels: usize,
     rate: u32,
     pcm: Pcm,
+    /// Finds speech in what is given out, if that is asked for.
+    voice: Option<Voice>,
     stream: Option<Stream>,
     /// The stream before this one, and when it ended.
     ended: Option<(u32, Instant)>,
@@ -226,6 +231,7 @@ impl AudioReceiver {
             channels: usize::from(config.channels),
             rate: config.rate,
             pcm: Pcm::new(config.rate, config.channels, config.frame),
+            voice: None,
             stream: None,
             ended: None,
             reordering: Reordering::new(config.reorder_wait),
@@ -258,6 +264,36 @@ impl AudioReceiver {
         self.arriving = codec;
     }
 
+    /// Finds speech from now on.
+    pub(crate) fn find_speech(
+        &mut self,
+        activity: VoiceActivity,
+        detector: Box<dyn VoiceDetector>,
+    ) {
+        let form = (self.rate, self.channels as u8);
+        self.voice = Some(Voice::new(activity, detector, form));
+    }
+
+    /// When somebody began or ended to speak, oldest first. To be called until `None` after each
+    /// call that takes something.
+    pub(crate) fn poll_speech(&mut self) -> Option<Speech> {
+        self.voice.as_mut()?.poll_found()
+    }
+
+    /// The track or the call ends, and with it whatever is said.
+    pub(crate) fn end_speech(&mut self) {
+        if let Some(voice) = &mut self.voice {
+            voice.end();
+        }
+    }
+
+    /// Sound came, or was given up.
+    fn note_sound(&mut self, now: Instant) {
+        if let Some(voice) = &mut self.voice {
+            voice.packet(now);
+        }
+    }
+
     /// Takes a packet whose sender does not say how loud it is.
     #[cfg(test)]
     pub(crate) fn handle_packet(
@@ -286,6 +322,7 @@ impl AudioReceiver {
             let packet = Packet { seq, rtp_time, codec: self.arriving, is_copy: false, level };
             self.take(packet, data, now);
         }
+        self.note_sound(now);
     }
 
     /// Takes the copy of a packet that stood in another one (RED). It fills a gap or is nothing.
@@ -305,6 +342,7 @@ impl AudioReceiver {
             let packet = Packet { seq, rtp_time, codec, is_copy: true, level: None };
             self.take(packet, data, now);
         }
+        self.note_sound(now);
     }
 
     /// How long a packet is, at 48 kHz; `None` for one that cannot be read.
@@ -345,13 +383,23 @@ impl AudioReceiver {
     /// When [`AudioReceiver::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let speech = self.voice.as_ref().and_then(Voice::poll_timeout);
+        earlier(self.held_due(), speech)
+    }
+
+    /// When what is missing is given up.
+    fn held_due(&self) -> Option<Instant> {
         self.held.iter().map(|held| held.due).min()
     }
 
     /// Gives up what was waited for long enough.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        while self.held_due().is_some_and(|deadline| deadline <= now) {
             self.give_up();
+            self.note_sound(now);
+        }
+        if let Some(voice) = &mut self.voice {
+            voice.handle_timeout(now);
         }
     }
 
@@ -380,7 +428,7 @@ impl AudioReceiver {
             self.unread = 0;
         }
         self.unread += duration;
-        self.is_idle |= self.unread > UNREAD_MAX;
+        self.is_idle |= self.unread > UNREAD_MAX && self.voice.is_none();
     }
 
     /// Lets time pass that nobody hears.
@@ -453,6 +501,9 @@ impl AudioReceiver {
             }
             self.lanes[self.heard].decoder.reset();
             self.counters.restarts += 1;
+            if let Some(voice) = &mut self.voice {
+                voice.restart();
+            }
         }
     }
 
@@ -639,6 +690,9 @@ impl AudioReceiver {
             self.given += len - stored;
             self.emitted += zeros;
             self.pcm.push_silence(zeros);
+            if let Some(voice) = &mut self.voice {
+                voice.hear_silence(zeros);
+            }
         }
     }
 
@@ -661,5 +715,8 @@ impl AudioReceiver {
         };
         self.emitted += per_channel(samples.len(), self.channels) as u64;
         self.pcm.push_leveled(samples, origin, level);
+        if let Some(voice) = &mut self.voice {
+            voice.hear(samples);
+        }
     }
 }

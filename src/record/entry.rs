@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Detail;
+use crate::audio::VoiceActivity;
 use crate::audio::codec::AudioCodec;
 use crate::config::{AudioIn, AudioOut};
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
@@ -87,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) null_codec: bool,
     /// In the order of preference.
     pub(crate) audio_codecs: Vec<u8>,
+    /// Percent, and the least lengths of speech and silence.
+    pub(crate) voice: Option<(u8, u64, u64)>,
 }
 
 /// A public call that may change something, with its arguments.
@@ -260,6 +263,11 @@ pub(crate) enum Crossing {
     LossExpected {
         percent: u8,
     },
+    /// The detector's score of 16 ms of sound.
+    VoiceScored {
+        score: u8,
+    },
+    DetectorReset,
 }
 
 impl Crossing {
@@ -275,6 +283,7 @@ impl Crossing {
             C::Transmit { .. } | C::Encoded { .. } | C::SilenceEncoded { .. } => false,
             C::Duration(_) | C::Decoded { .. } | C::Concealed { .. } | C::DecoderReset => false,
             C::DeadlineUnseen | C::Copied(_) | C::Repaired { .. } => false,
+            C::VoiceScored { .. } | C::DetectorReset => false,
         }
     }
 }
@@ -460,6 +469,8 @@ pub(crate) enum Told {
     KeyframeRequested(u8),
     Closed(String),
     AudioStarted { id: u64 },
+    SpeechStarted { track: u8, time: u64 },
+    SpeechStopped { track: u8, time: u64 },
 }
 
 /// What the endpoint decided for a session.
@@ -515,6 +526,12 @@ impl Told {
             Event::AudioStarted { id } => Told::AudioStarted { id: id.0 },
             Event::AudioFinished { id, samples } => {
                 Told::AudioFinished { id: id.0, samples: *samples }
+            }
+            Event::SpeechStarted { track, time } => {
+                Told::SpeechStarted { track: track.0, time: nanos(*time) }
+            }
+            Event::SpeechStopped { track, time } => {
+                Told::SpeechStopped { track: track.0, time: nanos(*time) }
             }
             Event::KeyframeRequested(track) => Told::KeyframeRequested(track.0),
             Event::Closed { reason } => Told::Closed(reason.to_string()),
@@ -591,6 +608,10 @@ impl Settings {
             out_encoded: out.encoded,
             null_codec: config.dangerous.null_codec,
             audio_codecs: config.audio_codecs.iter().map(|codec| codec_number(*codec)).collect(),
+            voice: config.voice_activity.map(|voice| {
+                let VoiceActivity { threshold_percent, min_speech, min_silence } = voice;
+                (threshold_percent, nanos(min_speech), nanos(min_silence))
+            }),
         }
     }
 
@@ -643,9 +664,18 @@ impl Settings {
             });
         let codecs: Vec<Codec> = self.audio_codecs.iter().map(|codec| codec_of(*codec)).collect();
         let config = config.audio_codecs(&codecs).ok()?;
+        let voice = match self.voice {
+            None => None,
+            Some((threshold, min_speech, min_silence)) => {
+                let voice = VoiceActivity::new().threshold(threshold).ok()?;
+                let voice = voice.min_speech(Duration::from_nanos(min_speech)).ok()?;
+                Some(voice.min_silence(Duration::from_nanos(min_silence)).ok()?)
+            }
+        };
         let mut config = config.dangerous().null_codec(self.null_codec).done();
         config.audio_in = AudioIn { decode: self.in_decode, ..config.audio_in };
         config.audio_out = AudioOut { encoded: self.out_encoded, ..config.audio_out };
+        config.voice_activity = voice;
         Some(config)
     }
 }

@@ -23,6 +23,7 @@ use super::seams::{media_crossing, message_crossing, short};
 use super::tape::{lock, sized};
 use super::{Detail, Keep, RECORD_LEN_MAX};
 use crate::audio::codec::{AudioCodec, AudioDecoder, AudioEncoder};
+use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::message::{PEER_LEFT, RENEGOTIATE};
 use crate::session::messages::MESSAGE_LEN_MAX;
@@ -610,6 +611,43 @@ impl AudioDecoder for PlayedDecoder {
             inner.reset();
         }
         self.player.lock().step(|_| (Crossing::DecoderReset, ()));
+    }
+}
+
+/// The detector of voices of a session that is replayed: where sound was kept, that of this build,
+/// if it has one.
+#[derive(Debug)]
+pub(super) struct PlayedDetector {
+    inner: Option<Box<dyn VoiceDetector>>,
+    player: Shared,
+}
+
+impl PlayedDetector {
+    pub(super) fn new(player: Arc<Mutex<Player>>) -> Self {
+        let is_full = lock(&player).keep.media == Detail::Full;
+        let inner = if is_full { voice::detector() } else { None };
+        PlayedDetector { inner, player: Shared(player) }
+    }
+}
+
+impl VoiceDetector for PlayedDetector {
+    fn score(&mut self, frame: &[i16]) -> u8 {
+        let score = self.inner.as_mut().map(|inner| inner.score(frame));
+        self.player.lock().step(|recorded| {
+            let recorded = match recorded {
+                Some(Crossing::VoiceScored { score }) => *score,
+                _ => 0,
+            };
+            let score = score.unwrap_or(recorded);
+            (Crossing::VoiceScored { score }, score)
+        })
+    }
+
+    fn reset(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.reset();
+        }
+        self.player.lock().step(|_| (Crossing::DetectorReset, ()));
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Replay {
     pub media: u64,
     /// The first difference.
     pub difference: Option<Difference>,
+    /// What the log has and this build cannot prove: it was taken as it stands there.
+    pub unproved: Option<&'static str>,
 }
 
 /// Where a replay left the log.
@@ -85,6 +87,9 @@ impl fmt::Display for Replay {
             self.decisions,
             self.media
         )?;
+        if let Some(unproved) = self.unproved {
+            write!(f, "\nnot proved: {unproved}")?;
+        }
         match &self.difference {
             Some(difference) => write!(f, "\n{difference}"),
             None => Ok(()),
@@ -146,6 +151,13 @@ pub fn replay(log: &Log, start: Instant) -> Result<Replay, LogError> {
         }
     }
     Ok(run.finish(log, stopped_at, start))
+}
+
+/// What of a log with content of media this build cannot prove.
+fn unproved(log: &Log) -> Option<&'static str> {
+    let has_scores = log.keep.media == Detail::Full && log.header.settings.voice.is_some();
+    let is_missing = has_scores && !cfg!(feature = "earshot");
+    is_missing.then_some("the scores of voices, because this build lacks the feature `earshot`")
 }
 
 /// An instant so many nanoseconds later.
@@ -347,6 +359,7 @@ impl Run {
             decisions: player.decisions.value(),
             media: player.media.value(),
             difference,
+            unproved: unproved(log),
         }
     }
 }

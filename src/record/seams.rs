@@ -13,6 +13,7 @@ use super::recorder::Recorder;
 use super::tape::{kept_label, lock, sized};
 use super::{Detail, Keep};
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::audio::voice::VoiceDetector;
 use crate::message::{Inbound, classify};
 use crate::offer::LineKind;
 use crate::session::messages::MESSAGE_LEN_MAX;
@@ -372,6 +373,32 @@ impl AudioDecoder for TappedDecoder {
     fn reset(&mut self) {
         self.inner.reset();
         self.recorder.lock().cross(&Crossing::DecoderReset);
+    }
+}
+
+/// A detector of voices that is listened to.
+#[derive(Debug)]
+pub(super) struct TappedDetector {
+    inner: Box<dyn VoiceDetector>,
+    recorder: Shared,
+}
+
+impl TappedDetector {
+    pub(super) fn new(inner: Box<dyn VoiceDetector>, recorder: Arc<Mutex<Recorder>>) -> Self {
+        TappedDetector { inner, recorder: Shared(recorder) }
+    }
+}
+
+impl VoiceDetector for TappedDetector {
+    fn score(&mut self, frame: &[i16]) -> u8 {
+        let score = self.inner.score(frame);
+        self.recorder.lock().cross(&Crossing::VoiceScored { score });
+        score
+    }
+
+    fn reset(&mut self) {
+        self.inner.reset();
+        self.recorder.lock().cross(&Crossing::DetectorReset);
     }
 }
 

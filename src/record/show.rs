@@ -203,6 +203,8 @@ impl fmt::Display for Crossing {
             C::Decoded { frames, .. } => write!(f, "  decoded {frames} samples"),
             C::Concealed { frames, .. } => write!(f, "  concealed {frames} samples"),
             C::DecoderReset => f.write_str("  decoder reset"),
+            C::VoiceScored { score } => write!(f, "  a voice by {score} of 255"),
+            C::DetectorReset => f.write_str("  detector reset"),
             C::Returned(value) => write!(f, "= {value}"),
             C::Deadline(deadline) => write!(f, "  due {}", Wait(*deadline)),
             C::DeadlineUnseen => f.write_str("  (dropped)"),
@@ -351,6 +353,12 @@ impl fmt::Display for Told {
             Told::EncodedReadable(track) => write!(f, "coded frame readable, track {track}"),
             Told::AudioStarted { id } => write!(f, "piece {id} begins"),
             Told::AudioFinished { id, samples } => write!(f, "piece {id} out, {samples} samples"),
+            Told::SpeechStarted { track, time } => {
+                write!(f, "speech on track {track} from {:.3} s on", seconds(*time))
+            }
+            Told::SpeechStopped { track, time } => {
+                write!(f, "speech on track {track} until {:.3} s", seconds(*time))
+            }
             Told::KeyframeRequested(track) => write!(f, "keyframe requested, track {track}"),
             Told::Closed(reason) => write!(f, "closed: {reason}"),
             Told::ChannelClosed => f.write_str("channel closed"),

@@ -9,6 +9,7 @@ use super::player::{self, Player};
 use super::recorder::Recorder;
 use super::{BEHAVIOUR, Detail, Keep, Recording, mask, seams};
 use crate::audio::codec::{AudioCodec, AudioDecoder, AudioEncoder};
+use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::session::messages::shortened;
 use crate::transport::Transport;
@@ -88,6 +89,17 @@ impl Tape {
             Tape::Plays(player) => {
                 Box::new(player::PlayedDecoder::new(codec, config, player.clone()))
             }
+        }
+    }
+
+    /// The detector of voices in the session's sound. A replay needs none in this build.
+    pub(crate) fn detector(&self) -> Option<Box<dyn VoiceDetector>> {
+        match self {
+            Tape::Records(recorder) => {
+                let inner = voice::detector()?;
+                Some(Box::new(seams::TappedDetector::new(inner, recorder.clone())))
+            }
+            Tape::Plays(player) => Some(Box::new(player::PlayedDetector::new(player.clone()))),
         }
     }
 

@@ -11,6 +11,8 @@ mod figures;
 mod lies;
 mod seams;
 mod show;
+#[cfg(all(feature = "earshot", feature = "opus"))]
+mod speech;
 
 use super::entry::{Call, Crossing, Entry};
 use super::*;

@@ -106,6 +106,7 @@ impl Session {
         while self.transport.poll_event().is_some() {}
         self.timers.clear_all();
         self.end_audio();
+        self.end_speech();
         self.give_up_messages();
         // What the sender counted stays.
         self.stats = self.stats();

@@ -5,6 +5,7 @@
 //! | state, tracks, channel, readiness, keyframe wishes, `MessagesDrained`, `MessagesDropped` | one of each key | the newer value takes the place of the one that waits |
 //! | `Message` | counted by the inbox (`session/messages.rs`) | the session ends |
 //! | `AudioStarted`, `AudioFinished` | places are reserved when the piece is accepted | `send_audio` refuses |
+//! | `SpeechStarted`, `SpeechStopped` | 64 | the oldest two are dropped and counted: they still alternate |
 //! | `Closed` | one | comes last, nothing after it |
 
 use std::collections::VecDeque;
@@ -39,7 +40,16 @@ fn key(event: &Event) -> Option<Key> {
         Event::KeyframeRequested(id) => Key::Keyframe(*id),
         Event::Message(_) | Event::Closed { .. } => return None,
         Event::AudioStarted { .. } | Event::AudioFinished { .. } => return None,
+        Event::SpeechStarted { .. } | Event::SpeechStopped { .. } => return None,
     })
+}
+
+/// Events of speech that wait. 64: somebody who speaks for a second and is quiet for one takes a
+/// minute to fill it.
+const SPEECH_MAX: usize = 64;
+
+fn is_speech(event: &Event) -> bool {
+    matches!(event, Event::SpeechStarted { .. } | Event::SpeechStopped { .. })
 }
 
 /// Events that wait to be polled.
@@ -62,6 +72,19 @@ impl EventQueue {
             Some(wanted) => self.coalesce(wanted, event),
             None => self.queue.push_back(event),
         }
+    }
+
+    /// Adds an event of speech. How many others it took the place of.
+    pub(crate) fn push_speech(&mut self, event: Event) -> u64 {
+        let is_full = self.queue.iter().filter(|event| is_speech(event)).count() >= SPEECH_MAX;
+        if is_full {
+            for _ in 0..2 {
+                let oldest = self.queue.iter().position(is_speech);
+                self.queue.remove(oldest.expect("there are many"));
+            }
+        }
+        self.push(event);
+        if is_full { 2 } else { 0 }
     }
 
     fn coalesce(&mut self, wanted: Key, event: Event) {
@@ -101,6 +124,27 @@ mod tests {
         assert_eq!(events.pop(), Some(Event::Message(Message::text("a"))));
         assert_eq!(events.pop(), Some(Event::MessagesDropped { count: 5 }));
         assert!(events.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_pair_of_speech_goes_when_one_more_than_fits_waits() {
+        let mut events = EventQueue::default();
+        let track = TrackId(0);
+        let speech = |number: u64| {
+            let time = std::time::Duration::from_secs(number);
+            match number % 2 {
+                0 => Event::SpeechStarted { track, time },
+                _ => Event::SpeechStopped { track, time },
+            }
+        };
+        events.push(Event::MessagesDrained);
+        for number in 0..SPEECH_MAX as u64 {
+            assert_eq!(events.push_speech(speech(number)), 0);
+        }
+        assert_eq!(events.push_speech(speech(SPEECH_MAX as u64)), 2);
+        assert_eq!(events.pop(), Some(Event::MessagesDrained));
+        let left: Vec<Event> = std::iter::from_fn(|| events.pop()).collect();
+        assert_eq!(left, (2..=SPEECH_MAX as u64).map(speech).collect::<Vec<_>>());
     }
 
     #[test]

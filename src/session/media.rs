@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::Session;
 use super::timer::Timer;
 use super::tracks::Slot;
+use crate::audio::voice::Speech;
 use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender, Told};
-use crate::offer::MediaLine;
+use crate::offer::{LineKind, MediaLine};
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
     Line, MediaPacket, MediaWrite, MediaWritten, NegotiatedLine, TRANSMIT_BYTES_MAX,
@@ -311,6 +312,9 @@ impl Session {
     /// Takes the outcome of a negotiation: tracks begin and end, coders are made.
     pub(super) fn apply_lines(&mut self, offer: &Offer, lines: &[NegotiatedLine], now: Instant) {
         let offered: Vec<_> = offer.media().iter().map(|line| line.kind).collect();
+        if !hears(offer, lines) {
+            self.end_speech();
+        }
         for change in self.tracks.apply(&offered, lines) {
             self.events.push(change);
         }
@@ -374,7 +378,15 @@ impl Session {
         let decoder = self.decoder(coder, audio_in);
         match &mut self.receiver {
             Some(receiver) => receiver.add(codec, audio_in, decoder),
-            None => self.receiver = Some(AudioReceiver::with_decoder(audio_in, codec, decoder)),
+            None => {
+                let mut receiver = AudioReceiver::with_decoder(audio_in, codec, decoder);
+                if let Some(activity) = self.config.voice_activity
+                    && let Some(detector) = self.detector()
+                {
+                    receiver.find_speech(activity, detector);
+                }
+                self.receiver = Some(receiver);
+            }
         }
         true
     }
@@ -429,6 +441,7 @@ impl Session {
                 true => receiver.handle_copy(seq, rtp_time, ssrc, data, now),
             }
             self.tell_audio(track, quiet);
+            self.tell_speech(track);
             self.follow_audio_in();
             return;
         }
@@ -463,6 +476,26 @@ impl Session {
         }
     }
 
+    /// Tells when the peer began and ended to speak.
+    fn tell_speech(&mut self, track: TrackId) {
+        while let Some(speech) = self.receiver.as_mut().and_then(AudioReceiver::poll_speech) {
+            let event = match speech {
+                Speech::Started(time) => Event::SpeechStarted { track, time },
+                Speech::Stopped(time) => Event::SpeechStopped { track, time },
+            };
+            self.stats.speech_events_dropped += self.events.push_speech(event);
+        }
+    }
+
+    /// Nothing is heard of the peer any more.
+    pub(super) fn end_speech(&mut self) {
+        let Some(track) = self.tracks.microphone().map(|track| track.id) else { return };
+        if let Some(receiver) = &mut self.receiver {
+            receiver.end_speech();
+            self.tell_speech(track);
+        }
+    }
+
     /// The pacing clock says that a packet is due.
     pub(super) fn send_due_audio(&mut self, now: Instant) {
         let Some(track) = self.tracks.microphone() else { return };
@@ -492,7 +525,9 @@ impl Session {
         let Some(receiver) = &mut self.receiver else { return };
         let quiet = !receiver.is_readable();
         receiver.handle_timeout(now);
-        self.tell_audio(track.id, quiet);
+        let track = track.id;
+        self.tell_audio(track, quiet);
+        self.tell_speech(track);
         self.follow_audio_in();
     }
 
@@ -510,6 +545,13 @@ impl Session {
         let deadline = self.receiver.as_ref().and_then(AudioReceiver::poll_timeout);
         self.timers.follow(Timer::AudioIn, deadline);
     }
+}
+
+/// Whether the peer's microphone is heard after a negotiation.
+fn hears(offer: &Offer, lines: &[NegotiatedLine]) -> bool {
+    let microphone = offer.media().iter().position(|line| line.kind == LineKind::Audio);
+    let line = microphone.and_then(|at| lines.get(at));
+    matches!(line, Some(NegotiatedLine::Media { receives: true, .. }))
 }
 
 fn audio_write(line: Line, codec: Codec, packet: AudioPacket<'_>) -> MediaWrite<'_> {

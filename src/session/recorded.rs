@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::Session;
 use crate::audio::AudioCodec;
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::record::{Call, Recorder, Routing, Value};
 
@@ -58,6 +59,14 @@ impl Session {
         match &self.tape {
             None => codec.encoder(config),
             Some(tape) => tape.encoder(codec, config),
+        }
+    }
+
+    /// What finds voices in received sound; `None` when this build has nothing that does.
+    pub(super) fn detector(&self) -> Option<Box<dyn VoiceDetector>> {
+        match &self.tape {
+            None => voice::detector(),
+            Some(tape) => tape.detector(),
         }
     }
 

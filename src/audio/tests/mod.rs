@@ -36,7 +36,7 @@ fn ms(ms: u64) -> Duration {
 
 /// Virtual time needs one real instant to count from.
 #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
-pub(super) fn origin() -> Instant {
+pub(crate) fn origin() -> Instant {
     Instant::now()
 }
 
