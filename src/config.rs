@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::audio::VoiceActivity;
 use crate::record::Recording;
 use crate::transport::Certificate;
-use crate::{Codec, ConfigError, Redundancy, Ufrag};
+use crate::{AudioCoder, Codec, ConfigError, Redundancy, Ufrag};
 
 /// No wait is longer: a session ends within a bounded time whatever is configured, and a deadline
 /// stays far from the end of `Instant`. A day: longer than any call waits for anything.
@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) node: u16,
     pub(crate) shard: u16,
     pub(crate) audio_codecs: Vec<Codec>,
+    pub(crate) audio_coders: Vec<(Codec, Arc<dyn AudioCoder>)>,
     pub(crate) audio_in: AudioIn,
     pub(crate) audio_out: AudioOut,
     pub(crate) voice_activity: Option<VoiceActivity>,
@@ -210,6 +211,7 @@ impl Config {
             },
             audio_codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma],
             voice_activity: None,
+            audio_coders: Vec::new(),
             certificate: None,
             dtls: DtlsVersions::Auto,
             snap: true,
@@ -564,6 +566,7 @@ impl fmt::Debug for Config {
             .field("dtls", &self.dtls)
             .field("snap", &self.snap)
             .field("audio_codecs", &self.audio_codecs)
+            .field("audio_coders", &self.audio_coders)
             .field("audio_in", &self.audio_in)
             .field("audio_out", &self.audio_out)
             .field("dangerous", &self.dangerous)

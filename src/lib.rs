@@ -78,6 +78,7 @@ mod video;
 
 #[cfg(feature = "earshot")]
 pub use audio::VoiceActivity;
+pub use audio::codec::{AudioCoder, AudioDecoder, AudioEncoder, DecoderSettings, EncoderSettings};
 pub use audio::{AudioLevel, Redundancy};
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
 pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};

@@ -25,7 +25,7 @@ pub(crate) mod send;
 mod telephone;
 pub(crate) mod voice;
 
-pub(crate) use codec::AudioCodec;
+pub(crate) use codec::{AudioCodec, Coder};
 pub use level::AudioLevel;
 pub(crate) use queue::Told;
 pub(crate) use receive::AudioReceiver;

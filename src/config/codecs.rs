@@ -1,7 +1,9 @@
 //! Which codecs sound has.
 
+use std::sync::Arc;
+
 use super::Config;
-use crate::{Codec, ConfigError};
+use crate::{AudioCoder, Codec, ConfigError};
 
 impl Config {
     /// The codecs of sound that are answered, the best first: of those that a peer offers, the first
@@ -28,6 +30,28 @@ impl Config {
             });
         }
         self.audio_codecs = codecs.to_vec();
+        Ok(self)
+    }
+
+    /// Codes and decodes this codec with coders of the application's own: another Opus, hardware.
+    /// By default with those that are built in. A second call for a codec replaces the first.
+    ///
+    /// Whether it is answered at all, and before which others, is what [`Config::audio_codecs`]
+    /// says.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] for a codec of pictures.
+    pub fn audio_coder(
+        mut self,
+        codec: Codec,
+        coder: Arc<dyn AudioCoder>,
+    ) -> Result<Config, ConfigError> {
+        if !codec.is_audio() {
+            let (field, expected) = ("audio_coder", "a codec of sound");
+            return Err(ConfigError::OutOfRange { field, value: 1, expected });
+        }
+        self.audio_coders.retain(|(of, _)| *of != codec);
+        self.audio_coders.push((codec, coder));
         Ok(self)
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Detail;
 use crate::audio::VoiceActivity;
-use crate::audio::codec::AudioCodec;
+use crate::audio::codec::Coder;
 use crate::config::{AudioIn, AudioOut};
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
 use crate::{
@@ -55,8 +55,9 @@ pub(crate) struct Header {
     /// Gives what can be seen on the wire anyway.
     pub(crate) public_seed: [u8; 32],
     pub(crate) settings: Settings,
-    /// Whether there are coders in this build, and which: 0 none, 1 Opus, 2 null.
-    pub(crate) coder: u8,
+    /// The names of what coded and decoded, in the order of `Settings::audio_codecs`; empty for
+    /// none.
+    pub(crate) coders: Vec<String>,
 }
 
 /// The settings that decide what a session does. Times are in nanoseconds.
@@ -680,14 +681,10 @@ impl Settings {
     }
 }
 
-/// Which coders a configuration gives in this build.
-pub(crate) fn coder(config: &Config) -> u8 {
-    match AudioCodec::select(config) {
-        None => 0,
-        #[cfg(feature = "opus")]
-        Some(AudioCodec::OpusPure) => 1,
-        Some(_) => 2,
-    }
+/// The names of the coders that a configuration gives in this build.
+pub(crate) fn coders(config: &Config) -> Vec<String> {
+    let name = |codec| Coder::of(config, codec).map_or(String::new(), |it| it.name().to_owned());
+    config.audio_codecs.iter().map(|codec| name(*codec)).collect()
 }
 
 pub(crate) fn codec_number(codec: Codec) -> u8 {

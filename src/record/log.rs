@@ -31,6 +31,9 @@ pub enum LogError {
         /// The one that is known here.
         known: u16,
     },
+    /// A replay at full detail needs coders that are not at hand.
+    #[error("sound was coded by `{0}`, which this program was not given")]
+    NoCoder(String),
     /// The first record is not a header that can be used.
     #[error("the header cannot be read: {0}")]
     NoHeader(String),

@@ -22,7 +22,7 @@ use super::recorder::Wants;
 use super::seams::{media_crossing, message_crossing, short};
 use super::tape::{lock, sized};
 use super::{Detail, Keep, RECORD_LEN_MAX};
-use crate::audio::codec::{AudioCodec, AudioDecoder, AudioEncoder};
+use crate::audio::codec::{AudioDecoder, AudioEncoder, Coder};
 use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::message::{PEER_LEFT, RENEGOTIATE};
@@ -37,7 +37,7 @@ use crate::{
 
 /// Samples of the longest packet at 48 kHz (RFC 6716 section 3.2.5). A log that tells of more was
 /// not written by a session, and must not decide how much memory a replay takes.
-const PACKET_SAMPLES_MAX: u32 = 5_760;
+const PACKET_SAMPLES_MAX: u32 = 9_600;
 
 /// A step that differs: what is in the log, and what the session did; `None` for nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -446,9 +446,13 @@ pub(super) struct PlayedEncoder {
 }
 
 impl PlayedEncoder {
-    pub(super) fn new(codec: AudioCodec, config: AudioOut, player: Arc<Mutex<Player>>) -> Self {
+    pub(super) fn new(
+        coder: impl Into<Coder>,
+        config: AudioOut,
+        player: Arc<Mutex<Player>>,
+    ) -> Self {
         let is_full = lock(&player).keep.media == Detail::Full;
-        let inner = is_full.then(|| codec.encoder(config));
+        let inner = is_full.then(|| coder.into().encoder(config));
         PlayedEncoder { inner, player: Shared(player) }
     }
 }
@@ -511,9 +515,13 @@ pub(super) struct PlayedDecoder {
 }
 
 impl PlayedDecoder {
-    pub(super) fn new(codec: AudioCodec, config: AudioIn, player: Arc<Mutex<Player>>) -> Self {
+    pub(super) fn new(
+        coder: impl Into<Coder>,
+        config: AudioIn,
+        player: Arc<Mutex<Player>>,
+    ) -> Self {
         let is_full = lock(&player).keep.media == Detail::Full;
-        let inner = is_full.then(|| codec.decoder(config));
+        let inner = is_full.then(|| coder.into().decoder(config));
         PlayedDecoder { inner, channels: usize::from(config.channels), player: Shared(player) }
     }
 }

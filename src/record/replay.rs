@@ -15,9 +15,11 @@ use super::player::{Mismatch, Played, Player, moved};
 use super::recorder::offset;
 use super::tape::{lock, sized, told};
 use super::{Detail, Keep, Log, LogError, Tape};
+use crate::audio::Coder;
+use crate::audio::codec::Absent;
 use crate::transport::Transport;
 use crate::{
-    AudioFrame, AudioId, CandidateError, ClearedPiece, CloseReason, Datagram, Delivery,
+    AudioFrame, AudioId, CandidateError, ClearedPiece, CloseReason, Config, Datagram, Delivery,
     EncodedFrame, LocalCandidate, Message, NegotiateError, Offer, RemoteCandidate, SendError,
     Session, TrackId, TransportId, Ufrag,
 };
@@ -108,17 +110,64 @@ impl fmt::Display for Difference {
     }
 }
 
+/// The configuration of a log with the coders that it was recorded with, or with what stands for
+/// them where none run.
+fn with_coders(
+    mut config: Config,
+    given: &Config,
+    names: &[String],
+    media: Detail,
+) -> Result<Config, LogError> {
+    config.audio_coders.clone_from(&given.audio_coders);
+    if names.iter().all(String::is_empty) {
+        // The build had none: it passed everything on as it was coded.
+        config.audio_in.decode = false;
+        config.audio_out.encoded = true;
+        return Ok(config);
+    }
+    for (codec, name) in config.audio_codecs.clone().into_iter().zip(names) {
+        let is_same = |config: &Config| {
+            Coder::one(config, codec).is_some_and(|coder| coder.name() == name.as_str())
+        };
+        if is_same(&config) {
+            continue;
+        }
+        // What is built in may have been used where the application brings its own by now.
+        config.audio_coders.retain(|(of, _)| *of != codec);
+        if is_same(&config) {
+            continue;
+        }
+        if media == Detail::Full {
+            return Err(LogError::NoCoder(name.clone()));
+        }
+        config.audio_coders.push((codec, Arc::new(Absent(name.clone()))));
+    }
+    Ok(config)
+}
+
 /// Runs the log through the session code and finds the first difference. `start` is when the
 /// session is born; any instant gives the same result, a day after the process began leaves room
 /// for deadlines that lie before the birth.
 ///
 /// # Errors
-/// [`LogError::NoHeader`] when the header's settings are none that a session can have. Whatever
-/// else is in a log, this neither fails nor panics.
+/// [`LogError::NoHeader`] when the header's settings are none that a session can have,
+/// [`LogError::NoCoder`] as [`replay_with`]. Whatever else is in a log, this neither fails nor
+/// panics.
 pub fn replay(log: &Log, start: Instant) -> Result<Replay, LogError> {
+    replay_with(log, &Config::new(), start)
+}
+
+/// The same for a call with coders of the application's own: `coders` has them
+/// ([`Config::audio_coder`]), and nothing else of it counts.
+///
+/// # Errors
+/// As [`replay`]; [`LogError::NoCoder`] when media was kept in full, so that real coders run, and
+/// one of them is of another name than in the log.
+pub fn replay_with(log: &Log, coders: &Config, start: Instant) -> Result<Replay, LogError> {
     let header = &log.header;
     let config = header.settings.config();
     let config = config.ok_or_else(|| LogError::NoHeader("the settings are none".to_owned()))?;
+    let config = with_coders(config, coders, &header.coders, log.keep.media)?;
     let player = Arc::new(Mutex::new(Player::new(log.keep, start)));
     let (node, shard, slot) = (header.node, header.shard, header.slot);
     let place = Ufrag { node, shard, slot, generation: header.generation, random: 0 };

@@ -282,6 +282,12 @@ fn meaning(binary: bool, data: &[u8]) -> Meaning {
     }
 }
 
+/// The length of what was coded, where it is kept. That it is nothing is kept always: nothing is
+/// sent then.
+fn coded_len(detail: Detail, packet: &[u8]) -> Option<u32> {
+    if packet.is_empty() { Some(0) } else { sized(detail, packet.len()) }
+}
+
 /// An encoder that is listened to.
 #[derive(Debug)]
 pub(super) struct TappedEncoder {
@@ -299,7 +305,7 @@ impl AudioEncoder for TappedEncoder {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
         self.inner.encode(samples, packet);
         let mut recorder = self.recorder.lock();
-        let len = sized(recorder.keep().media, packet.len());
+        let len = coded_len(recorder.keep().media, packet);
         let digest = recorder.digest_bytes(packet);
         let samples = u32::try_from(samples.len()).unwrap_or(u32::MAX);
         recorder.cross(&Crossing::Encoded { samples, len, digest });
@@ -308,7 +314,7 @@ impl AudioEncoder for TappedEncoder {
     fn silence(&mut self, packet: &mut Vec<u8>) {
         self.inner.silence(packet);
         let mut recorder = self.recorder.lock();
-        let len = sized(recorder.keep().media, packet.len());
+        let len = coded_len(recorder.keep().media, packet);
         recorder.cross(&Crossing::SilenceEncoded { len });
     }
 
@@ -417,7 +423,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A number of samples; a packet has at most 5760.
+/// A number of samples; a packet has at most 9600.
 pub(super) fn short(frames: usize) -> u32 {
     u32::try_from(frames).unwrap_or(u32::MAX)
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::entry::{Call, Crossing, Header, Path, Routing, Settings, Told, Value, coder};
+use super::entry::{Call, Crossing, Header, Path, Routing, Settings, Told, Value, coders};
 use super::player::{self, Player};
 use super::recorder::Recorder;
 use super::{BEHAVIOUR, Detail, Keep, Recording, mask, seams};
-use crate::audio::codec::{AudioCodec, AudioDecoder, AudioEncoder};
+use crate::audio::codec::{AudioDecoder, AudioEncoder, Coder};
 use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::session::messages::shortened;
@@ -54,7 +54,7 @@ impl Tape {
             generation,
             public_seed,
             settings: Settings::of(config),
-            coder: coder(config),
+            coders: coders(config),
         };
         let recorder = Recorder::new(header, *keep, *bytes_max, sink, now);
         Some(Tape::Records(Arc::new(Mutex::new(recorder))))
@@ -69,25 +69,35 @@ impl Tape {
     }
 
     /// The encoder of the session's sound.
-    pub(crate) fn encoder(&self, codec: AudioCodec, config: AudioOut) -> Box<dyn AudioEncoder> {
+    pub(crate) fn encoder(
+        &self,
+        coder: impl Into<Coder>,
+        config: AudioOut,
+    ) -> Box<dyn AudioEncoder> {
+        let coder = coder.into();
         match self {
             Tape::Records(recorder) => {
-                Box::new(seams::TappedEncoder::new(codec.encoder(config), recorder.clone()))
+                Box::new(seams::TappedEncoder::new(coder.encoder(config), recorder.clone()))
             }
             Tape::Plays(player) => {
-                Box::new(player::PlayedEncoder::new(codec, config, player.clone()))
+                Box::new(player::PlayedEncoder::new(coder, config, player.clone()))
             }
         }
     }
 
     /// The decoder of the session's sound.
-    pub(crate) fn decoder(&self, codec: AudioCodec, config: AudioIn) -> Box<dyn AudioDecoder> {
+    pub(crate) fn decoder(
+        &self,
+        coder: impl Into<Coder>,
+        config: AudioIn,
+    ) -> Box<dyn AudioDecoder> {
+        let coder = coder.into();
         match self {
             Tape::Records(recorder) => {
-                Box::new(seams::TappedDecoder::new(codec.decoder(config), recorder.clone()))
+                Box::new(seams::TappedDecoder::new(coder.decoder(config), recorder.clone()))
             }
             Tape::Plays(player) => {
-                Box::new(player::PlayedDecoder::new(codec, config, player.clone()))
+                Box::new(player::PlayedDecoder::new(coder, config, player.clone()))
             }
         }
     }

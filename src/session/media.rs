@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::Session;
 use super::timer::Timer;
 use super::tracks::Slot;
+use crate::audio::codec::audio_out;
 use crate::audio::voice::Speech;
-use crate::audio::{AudioCodec, AudioPacket, AudioReceiver, AudioSender, Told};
+use crate::audio::{AudioPacket, AudioReceiver, AudioSender, Coder, Told};
 use crate::offer::{LineKind, MediaLine};
 use crate::record::{Call, of_audio, of_cleared, of_encoded};
 use crate::transport::{
@@ -320,11 +321,11 @@ impl Session {
         }
         let microphone = self.tracks.microphone();
         let sent = microphone.and_then(|track| self.tracks.send_codec(track.id));
-        let codec = sent.and_then(|sent| AudioCodec::of(&self.config, sent));
+        let coder = sent.and_then(|sent| Coder::of(&self.config, sent).zip(Some(sent)));
         let sends = microphone.is_some_and(|track| track.sends) && !self.config.audio_out.encoded;
-        match (codec, sends) {
-            (Some(codec), true) => {
-                self.speak_with(codec);
+        match (coder, sends) {
+            (Some((coder, codec)), true) => {
+                self.speak_with(codec, &coder);
                 let sender = self.sender.as_mut().expect("it was just made");
                 let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
                 sender.set_repairs(line.is_some_and(MediaLine::repairs_opus));
@@ -350,16 +351,16 @@ impl Session {
     }
 
     /// Sound goes out through this codec from now on. The queue stays as it is.
-    fn speak_with(&mut self, codec: AudioCodec) {
-        let audio_out = codec.audio_out(self.config.audio_out);
+    fn speak_with(&mut self, codec: Codec, coder: &Coder) {
+        let audio_out = audio_out(codec, self.config.audio_out);
         match self.sender.take() {
             Some(sender) if self.speaks_with == Some(codec) => self.sender = Some(sender),
             Some(mut sender) => {
-                sender.set_encoder(self.encoder(codec, audio_out), audio_out.idle);
+                sender.set_encoder(self.encoder(coder, audio_out), audio_out.idle);
                 self.sender = Some(sender);
             }
             None => {
-                let encoder = self.encoder(codec, audio_out);
+                let encoder = self.encoder(coder, audio_out);
                 self.sender = Some(AudioSender::with_encoder(audio_out, encoder));
             }
         }
@@ -373,9 +374,9 @@ impl Session {
             return true;
         }
         let audio_in = self.config.audio_in;
-        let coder = AudioCodec::of(&self.config, codec).filter(|_| audio_in.decode);
+        let coder = Coder::of(&self.config, codec).filter(|_| audio_in.decode);
         let Some(coder) = coder else { return false };
-        let decoder = self.decoder(coder, audio_in);
+        let decoder = self.decoder(&coder, audio_in);
         match &mut self.receiver {
             Some(receiver) => receiver.add(codec, audio_in, decoder),
             None => {
@@ -503,6 +504,10 @@ impl Session {
         let codec = codec.unwrap_or(Codec::Opus);
         while let Some(packet) = self.sender.as_mut().and_then(|sender| sender.handle_timeout(now))
         {
+            // An encoder that has nothing to say takes its time all the same.
+            if packet.data.is_empty() {
+                continue;
+            }
             let write = audio_write(line, codec, packet);
             let written = self.transport.write_media(&write, now);
             if let Some(sender) = &mut self.sender {

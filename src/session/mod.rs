@@ -43,7 +43,7 @@ use std::time::Instant;
 
 use tracing::Span;
 
-use crate::audio::{AudioCodec, AudioReceiver, AudioSender};
+use crate::audio::{AudioReceiver, AudioSender};
 use crate::entropy::Entropy;
 use crate::message::RENEGOTIATE;
 use crate::record::{Call, Tape, of_message};
@@ -99,7 +99,7 @@ pub struct Session {
     inbox: Inbox,
     tracks: Tracks,
     sender: Option<AudioSender>,
-    speaks_with: Option<AudioCodec>,
+    speaks_with: Option<Codec>,
     receiver: Option<AudioReceiver>,
     /// `pause_audio` was called, and `resume_audio` was not.
     audio_paused: bool,

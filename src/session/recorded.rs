@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::Session;
-use crate::audio::AudioCodec;
+use crate::audio::Coder;
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
 use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
@@ -55,10 +55,10 @@ impl Session {
         self.transport.has_transmit()
     }
 
-    pub(super) fn encoder(&self, codec: AudioCodec, config: AudioOut) -> Box<dyn AudioEncoder> {
+    pub(super) fn encoder(&self, coder: &Coder, config: AudioOut) -> Box<dyn AudioEncoder> {
         match &self.tape {
-            None => codec.encoder(config),
-            Some(tape) => tape.encoder(codec, config),
+            None => coder.encoder(config),
+            Some(tape) => tape.encoder(coder.clone(), config),
         }
     }
 
@@ -70,10 +70,10 @@ impl Session {
         }
     }
 
-    pub(super) fn decoder(&self, codec: AudioCodec, config: AudioIn) -> Box<dyn AudioDecoder> {
+    pub(super) fn decoder(&self, coder: &Coder, config: AudioIn) -> Box<dyn AudioDecoder> {
         match &self.tape {
-            None => codec.decoder(config),
-            Some(tape) => tape.decoder(codec, config),
+            None => coder.decoder(config),
+            Some(tape) => tape.decoder(coder.clone(), config),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod clear;
 #[cfg(feature = "opus")]
 mod coded;
+mod coders;
 mod day;
 mod idle;
 mod levels;

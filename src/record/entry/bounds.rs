@@ -66,10 +66,18 @@ fn every_length_of_frames_comes_back() {
 }
 
 #[test]
-fn the_coders_of_a_build_have_their_numbers() {
+fn the_coders_of_a_build_have_their_names() {
     let null = Config::new().dangerous().null_codec(true).done();
-    assert_eq!(coder(&null), 2);
-    assert_eq!(coder(&Config::new()), u8::from(cfg!(feature = "opus")));
+    assert_eq!(coders(&null), ["null", "g722", "pcmu", "pcma"]);
+    let telephones = Config::new().audio_codecs(&[Codec::Pcma, Codec::Pcmu]).expect("of sound");
+    assert_eq!(coders(&telephones), ["pcma", "pcmu"]);
+    let ours = if cfg!(feature = "opus") {
+        ["opus-pure", "g722", "pcmu", "pcma"]
+    } else {
+        // One has none: sound passes as it is coded, whatever it is coded with.
+        [""; 4]
+    };
+    assert_eq!(coders(&Config::new()), ours);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Config;
+use crate::audio::AudioCodec;
 
 #[expect(clippy::disallowed_methods, reason = "an `Instant` has no other origin")]
 fn origin() -> Instant {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::record::entry::{Settings, coder};
+use crate::record::entry::{Settings, coders};
 use crate::record::{BEHAVIOUR, Log};
 use crate::{Config, TransportId};
 
@@ -44,7 +44,7 @@ fn recorder_on(writes_max: usize, bytes_max: u64, start: Instant) -> (Recorder, 
         generation: 0,
         public_seed: [0; 32],
         settings: Settings::of(&config),
-        coder: coder(&config),
+        coders: coders(&config),
     };
     let sink = Box::new(Shelf(writes.clone(), writes_max));
     (Recorder::new(header, Keep::default(), bytes_max, sink, start), writes)

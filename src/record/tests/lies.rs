@@ -14,7 +14,7 @@ use crate::transport::{
 };
 
 /// The longest Opus packet has so many samples at 48 kHz.
-const PACKET_SAMPLES_MAX: u32 = 5_760;
+const PACKET_SAMPLES_MAX: u32 = 9_600;
 
 /// What the log says and what the session did, at the first difference, with its record.
 fn difference(records: &[(Entry, Vec<Crossing>)]) -> (usize, String, String) {

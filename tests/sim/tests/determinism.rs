@@ -24,8 +24,9 @@ mod suite;
 /// What each program leaves with one seed: traces that are compared between processes, at the
 /// least, and such as need not be the same there, at the most. Fewer of those and more of these
 /// mean that something gets lost, or excuses itself. Each is a tenth away from what there was.
-const PROGRAMS: [(&str, usize, usize); 31] = [
+const PROGRAMS: [(&str, usize, usize); 32] = [
     ("clients", 42, 9),
+    ("coders", 7, 0),
     ("connect", 24, 0),
     ("determinism", 121, 20),
     ("ending", 64, 0),
