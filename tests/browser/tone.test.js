@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { analyse, TONE_HZ, toneWav } from "./lib/tone.js";
+import { dice } from "./lib/proxy.js";
+import { analyse, bursts, smoothness, TONE_HZ, toneWav } from "./lib/tone.js";
 
 const RATE = 48000;
 
@@ -61,4 +62,68 @@ test("the microphone's file loops without a jump", () => {
   assert.ok(Math.abs(found.hz - TONE_HZ) < 0.5);
   assert.equal(found.longestMs, 0);
   assert.ok(Math.abs(samples.at(-1)) < 700, "the last sample is one step before the first");
+});
+
+test("a clean tone is smooth, and one with a click is not", () => {
+  const samples = tone(2, TONE_HZ);
+  const found = analyse(samples, RATE);
+  const clean = smoothness(samples, RATE, found);
+  assert.ok(Math.abs(clean.step - 1) < 0.01 && clean.turn < 0.001, JSON.stringify(clean));
+  // A hundredth of full scale, where the tone is at its steepest.
+  samples[RATE + 1] += 0.01;
+  const { step } = smoothness(samples, RATE, found);
+  assert.ok(step > 1.25, `${step}`);
+});
+
+test("samples that are missing turn the phase, whole periods do not", () => {
+  for (const [missing, turned] of [[11, 0.1], [54, 0.495], [109, 0.001]]) {
+    const samples = tone(2, TONE_HZ);
+    samples.copyWithin(RATE, RATE + missing);
+    const { turn } = smoothness(samples.subarray(0, -missing), RATE, { level: 0.3, hz: TONE_HZ });
+    assert.ok(turn > turned * 0.45 && turn <= turned * 1.05, `${missing}: ${turn}`);
+  }
+});
+
+test("words between silence are found, with their lengths and what lies between them", () => {
+  const samples = new Float32Array(RATE * 5);
+  for (const at of [1, 3]) samples.set(tone(1, TONE_HZ), at * RATE);
+  const clean = bursts(samples, RATE);
+  assert.deepEqual(clean.tones.map(({ atMs }) => Math.round(atMs / 1000)), [1, 3]);
+  for (const { ms, hz, step, turn } of clean.tones) {
+    assert.ok(Math.abs(ms - 1000) < 2, `${ms} ms`);
+    assert.ok(Math.abs(hz - TONE_HZ) < 0.5 && step < 1.02 && turn < 0.001);
+  }
+  assert.equal(clean.rest, 0);
+  samples[RATE * 2.5] = 0.0015;
+  assert.ok(Math.abs(bursts(samples, RATE).rest - 0.005) < 0.0001);
+});
+
+test("a tone that is cut off has a step, one that is faded in 5 ms has none", () => {
+  // Cut at a peak.
+  const end = Math.round((RATE * 100.25) / TONE_HZ);
+  for (const [fadeMs, least, most] of [[0, 10, 20], [5, 0.99, 1.1]]) {
+    const samples = new Float32Array(RATE);
+    samples.set(tone(1, TONE_HZ).subarray(0, end));
+    const length = (RATE * fadeMs) / 1000;
+    for (let i = 0; i < length; i += 1) {
+      const wave = Math.cos((2 * Math.PI * TONE_HZ * i) / RATE);
+      samples[end + i] = samples[end - 1] * wave * (1 - i / length);
+    }
+    const { tones: [{ step }] } = bursts(samples, RATE);
+    assert.ok(step >= least && step <= most, `${fadeMs} ms: ${step}`);
+  }
+});
+
+test("dice of one seed fall alike, those of another do not, and all evenly", () => {
+  const rolls = (seed) => {
+    const roll = dice(seed);
+    return Array.from({ length: 10000 }, roll);
+  };
+  assert.deepEqual(rolls(1), rolls(1));
+  assert.notDeepEqual(rolls(1), rolls(2));
+  for (const seed of [0, 1, 20, 2 ** 32 - 1]) {
+    const low = rolls(seed).filter((value) => value < 0.05).length;
+    assert.ok(low > 430 && low < 570, `seed ${seed}: ${low} of 10000 below 0.05`);
+    assert.ok(rolls(seed).every((value) => value >= 0 && value < 1));
+  }
 });

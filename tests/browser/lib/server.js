@@ -24,16 +24,18 @@ export class Server {
 
   /**
    * Starts it with flags; `here` means in the browser's namespace rather than its own, `detail`
-   * how much of media and messages is recorded.
+   * how much of media and messages is recorded. `program` is another one in its place, which
+   * takes where to record and no more of that.
    */
-  static async start(flags, { here = false, detail = "sizes" } = {}) {
+  static async start(flags, { here = false, detail = "sizes", program = SMALLRTC } = {}) {
     const server = new Server();
     server.#recordings = mkdtempSync(join(RECORDINGS, "server-"));
     const details = ["--record-media", detail, "--record-messages", detail];
-    const command = [SMALLRTC, ...flags, "--record", server.#recordings, ...details];
-    const [program, ...rest] = here ? command : ["ip", "netns", "exec", SERVER_NETNS, ...command];
+    const record = ["--record", server.#recordings, ...(program === SMALLRTC ? details : [])];
+    const command = [program, ...record, ...flags];
+    const [first, ...rest] = here ? command : ["ip", "netns", "exec", SERVER_NETNS, ...command];
     const env = { ...process.env, RUST_LOG: "info", NO_COLOR: "1" };
-    server.#process = spawn(program, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
+    server.#process = spawn(first, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
     server.#ended = new Promise((resolve) =>
       server.#process.on("exit", (code, signal) => resolve(code ?? signal)),
     );

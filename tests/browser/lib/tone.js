@@ -102,3 +102,102 @@ function frequency(samples, rate, level) {
   }
   return periods.length ? rate / median(periods) : 0;
 }
+
+/**
+ * How smooth a tone is that `analyse` has judged. `step`: the largest step from one sample to the
+ * next, as a multiple of the tone's own largest; a click has more. `turn`: by how much, in
+ * periods, the phase of two neighbouring spans of 20 ms differs at most from what the tone's
+ * frequency makes it: samples that were left out or said twice turn it.
+ */
+export function smoothness(samples, rate, { level, hz }) {
+  const usual = (level * 2 * Math.PI * hz) / rate;
+  let step = 0;
+  for (let i = 1; i < samples.length; i += 1) {
+    step = Math.max(step, Math.abs(samples[i] - samples[i - 1]));
+  }
+  const phases = spans(samples, rate, hz);
+  let turn = 0;
+  for (let i = 1; i < phases.length; i += 1) {
+    const turned = phases[i] - phases[i - 1];
+    turn = Math.max(turn, Math.abs(turned - Math.round(turned)));
+  }
+  return { step: step / usual, turn };
+}
+
+/** For each 20 ms the phase of the tone in it, in periods. */
+function spans(samples, rate, hz) {
+  const length = Math.round(rate / 50);
+  const phases = [];
+  for (let begin = 0; begin + length <= samples.length; begin += length) {
+    let [real, imaginary] = [0, 0];
+    for (let i = begin; i < begin + length; i += 1) {
+      const angle = (2 * Math.PI * hz * i) / rate;
+      // A window: the tone's own mirror image leaks little into it.
+      const weight = 0.5 - 0.5 * Math.cos((2 * Math.PI * (i - begin + 0.5)) / length);
+      real += weight * samples[i] * Math.cos(angle);
+      imaginary -= weight * samples[i] * Math.sin(angle);
+    }
+    phases.push(Math.atan2(imaginary, real) / (2 * Math.PI));
+  }
+  return phases;
+}
+
+/** Nearer than this to a tone's edge nothing is silence, nor is the tone in its full strength. */
+const EDGE_MS = 20;
+/** Sound that is weaker than this part of a tone has ended: 40 dB below it. */
+const ENDED_LEVEL = 0.01;
+
+/**
+ * Tones with silence between them: of each where it begins and how long it is, in ms, its largest
+ * step as `smoothness` has it, from the silence before it to that after it, and what turned in the
+ * middle of it. `rest` is the largest sample between them, as a part of theirs.
+ */
+export function bursts(samples, rate) {
+  const levels = strength(samples, rate);
+  const top = levels.reduce((most, level) => Math.max(most, level), 0);
+  const level = median(levels.filter((value) => value > top / 2));
+  const found = [];
+  let begin = null;
+  let last = null;
+  const end = () => {
+    if (begin !== null) found.push({ begin, end: last });
+    begin = null;
+  };
+  levels.forEach((value, index) => {
+    if (value > level * ENDED_LEVEL) {
+      begin ??= index;
+      last = index;
+    } else if (begin !== null && (index - last) * STEP_MS > EDGE_MS) {
+      end();
+    }
+  });
+  end();
+  return { level, rest: rest(levels, level, found), tones: found.map((one) => tone(one)) };
+
+  function tone({ begin, end }) {
+    const at = (index) => Math.round((index * STEP_MS * rate) / 1000);
+    const edge = Math.round((EDGE_MS * rate) / 1000);
+    const whole = samples.subarray(Math.max(0, at(begin) - edge), at(end) + edge);
+    const inner = samples.subarray(at(begin) + edge, at(end) - edge);
+    const hz = frequency(inner, rate, level);
+    const { step } = smoothness(whole, rate, { level, hz });
+    const { turn } = smoothness(inner, rate, { level, hz });
+    // The span around the last loud sample is as long after it as before it.
+    const spanMs = SPAN_MS / 2;
+    const ms = (end - begin) * STEP_MS - spanMs;
+    return { atMs: begin * STEP_MS + spanMs, ms, hz, step, turn };
+  }
+}
+
+/** The largest sample outside of tones and their edges, as a part of the tones' level. */
+function rest(levels, level, tones) {
+  const edge = EDGE_MS / STEP_MS;
+  let most = 0;
+  let next = 0;
+  levels.forEach((value, index) => {
+    while (next < tones.length && index > tones[next].end + edge) next += 1;
+    if (next < tones.length && index >= tones[next].begin - edge) return;
+    most = Math.max(most, value);
+  });
+  return most / level;
+}
