@@ -76,10 +76,8 @@ mod transport;
 mod ufrag;
 mod video;
 
-#[cfg(feature = "earshot")]
-pub use audio::VoiceActivity;
 pub use audio::codec::{AudioCoder, AudioDecoder, AudioEncoder, DecoderSettings, EncoderSettings};
-pub use audio::{AudioLevel, Redundancy};
+pub use audio::{AudioLevel, Redundancy, VoiceActivity};
 pub use candidate::{LocalCandidate, RemoteCandidate, UdpCandidate};
 pub use config::{AudioIdle, Config, DangerousConfig, DtlsVersions, FrameTime, PacketTime};
 pub use datagram::{Datagram, Protocol, Transmit, TransportId};

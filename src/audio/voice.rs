@@ -75,7 +75,8 @@ pub(crate) fn detector() -> Option<Box<dyn VoiceDetector>> {
     None
 }
 
-/// What is taken for speech.
+/// What is taken for speech. `Config::voice_activity` takes it, in a build with the feature
+/// `earshot`.
 ///
 /// ```
 /// use smallrtc::VoiceActivity;

@@ -46,7 +46,8 @@ fn each_row_of_the_table_is_as_it_says() {
     // 50 % are 128 of 255, 35 % are 90.
     let (no, below, begins) = (89, 90, 128);
     let started = (2, Started(ms(0)));
-    let rows: [(&[u8], Vec<(usize, Speech)>); 9] = [
+    type Row<'a> = (&'a [u8], Vec<(usize, Speech)>);
+    let rows: [Row<'_>; 9] = [
         (&[begins; 2], vec![]),
         (&[begins; 3], vec![started]),
         (&[127; 10], vec![]),
