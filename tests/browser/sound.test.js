@@ -43,8 +43,10 @@ const WORDS = 4;
 const WORD = { do: "say", hz: [TONE_HZ], ms: 1000, rates: [24000] };
 /** A pause is longer than what a browser waits for a stream without packets (1 s). */
 const WORD_EVERY_MS = 4500;
-/** How often a setting is listened to while the machine is too busy to judge it. */
-const ATTEMPTS_MAX = 3;
+/** How often a setting is listened to while the machine is too busy for it. */
+const ATTEMPTS_MAX = 2;
+/** Where something is missing a browser conceals a little more, to come back smoothly. */
+const MEND_MS = 25;
 
 /**
  * Settings of the bot, and of what it says: a tone that goes on, or words, with pauses in which
@@ -181,9 +183,11 @@ describe("on a clean path", () => {
         if (!found.disturbed) judge(name, left[name], found);
       }
       const again = Object.entries(left).filter(([name]) => heard.get(name).disturbed);
+      if (attempt === ATTEMPTS_MAX) {
+        again.forEach(([name]) => assertExcused(name, heard.get(name)));
+      }
       left = Object.fromEntries(again);
     }
-    assert.deepEqual(Object.keys(left), [], "the machine is too busy for these");
   });
 });
 
@@ -208,8 +212,10 @@ async function listen(settings) {
     await command(page, names, { do: "clear" });
     for (const [index, name] of names.entries()) {
       const found = heard.get(name);
-      const isLate = targetMs(found.counted) > STORE_MS + 20;
-      found.disturbed = slippedMore[index] > slipped[index] || isLate;
+      const [before, after] = [slipped[index], slippedMore[index]];
+      found.slips = after.slips - before.slips;
+      found.slippedMs = after.slipped_ms - before.slipped_ms;
+      found.disturbed = found.slips > 0 || isLate(found);
       found.finished = await told(page, name, "finished", words.includes(name) ? WORDS + 1 : 0);
       [{ pieces: found.pieces }] = await told(page, name, "clear");
     }
@@ -228,6 +234,11 @@ async function sayWords(page, names) {
   await sleep(Math.max(0, end - Date.now()));
 }
 
+/** Packets came so late that the browser wants to store more than it was asked to. */
+function isLate({ counted }) {
+  return targetMs(counted) > STORE_MS + 20;
+}
+
 /** How often the bot was so late, in each call, that its clock slipped. */
 async function slips(page, names) {
   const count = (names) => names.map((name) => window.app.calls.get(name).told.length);
@@ -237,12 +248,12 @@ async function slips(page, names) {
   for (const [index, name] of names.entries()) {
     const seen = () => page.evaluate((name) => window.app.calls.get(name).told, name);
     const newest = (all) => all.slice(before[index]).find(({ did }) => did === "stats");
-    found.push(newest(await until(seen, newest, `${name}: stats`)).slips);
+    found.push(newest(await until(seen, newest, `${name}: stats`)));
   }
   return found;
 }
 
-function line(name, { heard, decoded, counted, disturbed, pieces }) {
+function line(name, { heard, decoded, counted, slips, slippedMs, pieces }) {
   const { concealedSamples: all, silentConcealedSamples: silent } = counted;
   const most = (field) => Math.max(...(heard ?? decoded.tones).map((one) => one[field]));
   const [{ sent, confirmed }] = [...pieces, {}];
@@ -252,7 +263,7 @@ function line(name, { heard, decoded, counted, disturbed, pieces }) {
     `${name}: concealed ${all} samples, ${silent} of them silent; stored ` +
     `${storedMs(counted).toFixed(0)} of ${targetMs(counted).toFixed(0)} ms; largest step ` +
     `${most("step").toFixed(2)}, turn ${most("turn").toFixed(3)}${part}` +
-    `${disturbed ? "; DISTURBED: the machine was busy" : ""}`
+    `${slips > 0 ? `; the busy machine made ${slips} packets ${slippedMs.toFixed(0)} ms late` : ""}`
   );
 }
 
@@ -281,12 +292,25 @@ function assertTone(name, setting, { heard, counted, pieces }) {
   assert.ok(played <= sent && ms(sent - played) < 300, text);
 }
 
+/** What is concealed is what the machine took from the bot, and how the browser mends that. */
+function assertExcused(name, found) {
+  const { counted, slips, slippedMs } = found;
+  const text = `${name}: ${JSON.stringify(found)}`;
+  assert.ok(!isLate(found) && slippedMs < LISTEN_MS / 5, `the machine is too busy: ${text}`);
+  const audible = counted.concealedSamples - counted.silentConcealedSamples;
+  assert.ok(audible <= 48 * (slippedMs + MEND_MS * slips), text);
+  assert.equal(counted.packetsLost, 0, text);
+}
+
 /** Each word is whole, begins cleanly, and there is nothing between them. */
 function assertWords(name, { words }, { decoded, counted, finished }) {
   const text = `${name}: ${JSON.stringify([decoded, counted, finished])}`;
   assert.equal(decoded.tones.length, WORDS, text);
+  // To fill its store the browser says words more slowly, and faster when it is too full.
+  const longest = WORD.ms + PERIODS_MS + counted.insertedSamplesForDeceleration / 48;
+  const shortest = WORD.ms - PERIODS_MS - counted.removedSamplesForAcceleration / 48;
   for (const { ms, hz, step, turn } of decoded.tones) {
-    assert.ok(Math.abs(ms - WORD.ms) < 2 * PERIODS_MS, text);
+    assert.ok(ms < longest && ms > shortest, text);
     assert.ok(Math.abs(hz / TONE_HZ - 1) < 0.002, text);
     assert.ok(step < STEP_MAX, text);
     assert.ok(turn < TURN_MAX, text);
@@ -361,9 +385,10 @@ function medianSilentMs(t, name, cuts) {
   const times = sorted(own);
   const played = sorted(({ playedSilentMs }) => playedSilentMs);
   t.diagnostic(
-    `${name}: silent after ${middle(heard).toFixed(1)} ms (median), ${heard.at(-1).toFixed(1)} ms ` +
-      `at most; with ${LEAST_STORED_MS} ms in the browser's buffer ${middle(times).toFixed(1)} ` +
-      `and ${times.at(-1).toFixed(1)} ms; behind Web Audio's own ${middle(played).toFixed(1)} ms`,
+    `${name}: silent after ${middle(heard).toFixed(1)} ms (median), at most ` +
+      `${heard.at(-1).toFixed(1)}; with ${LEAST_STORED_MS} ms in the browser's buffer ` +
+      `${middle(times).toFixed(1)}, at most ${times.at(-1).toFixed(1)}; behind Web Audio's own ` +
+      `${middle(played).toFixed(1)} ms`,
   );
   return middle(times);
 }

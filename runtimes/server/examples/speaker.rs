@@ -5,8 +5,8 @@
 //! that has them as arguments: one server for each, all in one process.
 //!
 //! Run: `cargo run --release -p smallrtc-server --example speaker -- [--record DIR] SERVER...`,
-//! where SERVER is `ADDRESS[,KEY=VALUE]...` with the keys of [`Speaker::set`]. What it is told comes
-//! as JSON messages, see [`Command`]; it answers with JSON messages, see [`Answer`].
+//! where SERVER is `ADDRESS[,KEY=VALUE]...` with the keys of [`Speaker::set`]. What it is told
+//! comes as JSON messages, see [`Command`]; it answers with JSON messages, see [`Answer`].
 
 #![expect(clippy::print_stdout, reason = "a program says where it can be found")]
 
@@ -69,8 +69,8 @@ enum Answer {
     Finished { last: u64, samples: u64 },
     /// Sound was cleared, so many ms after the epoch.
     Clear { cleared_ms: f64, pieces: Vec<Piece> },
-    /// How often packets left so late that their clock slipped.
-    Stats { slips: u64 },
+    /// How often packets left so late that their clock slipped, and by how much in all.
+    Stats { slips: u64, slipped_ms: f64 },
 }
 
 #[derive(Debug, Serialize)]
@@ -201,7 +201,8 @@ async fn obey(peer: &Peer, command: Command, speech: &mut Speech) {
         }
         Command::Stats => {
             if let Some(stats) = peer.stats().await {
-                tell(peer, &Answer::Stats { slips: stats.audio_slips }).await;
+                let slipped_ms = stats.audio_slipped.as_secs_f64() * 1000.0;
+                tell(peer, &Answer::Stats { slips: stats.audio_slips, slipped_ms }).await;
             }
         }
     }
