@@ -23,6 +23,14 @@ impl Child {
         Child::start(command)
     }
 
+    /// The program, all of its threads on one core (`taskset` of util-linux).
+    pub(crate) fn program_on(core: usize, flags: &[&str], more: &[String]) -> Child {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &core.to_string(), env!("CARGO_BIN_EXE_smallrtc")]);
+        command.args(flags).args(more);
+        Child::start(command)
+    }
+
     /// This benchmark itself, in another part.
     pub(crate) fn baseline(part: &str) -> Child {
         let own = std::env::current_exe().expect("this program has a file");

@@ -16,14 +16,19 @@
 //! it takes less is what tasks and channels cost, which a program of futures pays for its
 //! convenience.
 //!
+//! In the rows of *echo* all threads of the program are kept on one core, that of `--core`, by
+//! `taskset`. Beside the CPU of a call they tell how far apart its packets came (*between*), and
+//! whether a packet was missing among them.
+//!
 //! The load runs on the same machine: with two cores it has one and the server the other. Where it
 //! could not keep up itself, `sent late` and `slips` of a row say so. *Ready for more* is how long
 //! the child wanted to run and could not, because something else did: on a machine that is busy
 //! figures of lateness are the machine's, and those of CPU are those of cold caches.
 //!
 //! Options, after `--`: `--seconds N` each row lasts, `--calls N,N` for `pass` and the baselines,
-//! `--echo-calls N,N`, `--rate N` calls that begin in a second, `--threads N` of the load; after
-//! `--server` everything else goes to the program, to compare its settings. `0` calls is no row.
+//! `--echo-calls N,N`, `--core N` of the echo, `--rate N` calls that begin in a second, `--threads
+//! N` of the load; after `--server` everything else goes to the program, to compare its settings.
+//! `0` calls is no row.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "it measures the time that passes")]
@@ -55,6 +60,7 @@ struct Options {
     time: Duration,
     calls: Vec<usize>,
     echo_calls: Vec<usize>,
+    core: usize,
     rate: u32,
     threads: usize,
     server: Vec<String>,
@@ -65,7 +71,8 @@ impl Options {
         let mut options = Options {
             time: Duration::from_secs(6),
             calls: vec![10, 100, 400],
-            echo_calls: vec![10, 50],
+            echo_calls: vec![50, 100],
+            core: 0,
             rate: 50,
             threads: 1,
             server: Vec::new(),
@@ -76,6 +83,7 @@ impl Options {
                 "--seconds" => options.time = Duration::from_secs(number(&word, &value()?)?),
                 "--calls" => options.calls = numbers(&word, &value()?)?,
                 "--echo-calls" => options.echo_calls = numbers(&word, &value()?)?,
+                "--core" => options.core = number(&word, &value()?)?,
                 "--rate" => options.rate = number(&word, &value()?)?,
                 "--threads" => options.threads = number(&word, &value()?)?,
                 "--server" => options.server = words.by_ref().collect(),
@@ -159,6 +167,7 @@ fn tell(report: &Report) {
     println!("           round trip   {}", messages.round_trip);
     println!("           sent late    {}", audio.sent_late);
     println!("           arrived late {}", audio.lateness);
+    println!("           between      {}", audio.gap);
     println!("           echo delay   {}", report.total.echo.delay);
     if !report.is_success() {
         println!("           FAILED: {:?}", report.outcomes);
@@ -167,12 +176,19 @@ fn tell(report: &Report) {
     }
 }
 
-fn bot(options: &Options, bot: &str, calls: usize) -> Child {
-    let most = calls.to_string();
-    let place = ["--listen", "127.0.0.1:0", "--max-sessions", &most];
+/// The flags of the program with a bot.
+fn flags<'a>(bot: &'a str, most: &'a str) -> Vec<&'a str> {
+    let place = ["--listen", "127.0.0.1:0", "--max-sessions", most];
     // All calls come from one address, as fast as they are told to.
-    let flags = [&place[..], &["--rate-limit", "off", "--bot", bot]].concat();
-    Child::program(&flags, &options.server)
+    [&place[..], &["--rate-limit", "off", "--bot", bot]].concat()
+}
+
+fn pass(options: &Options, calls: usize) -> Child {
+    Child::program(&flags("pass", &calls.to_string()), &options.server)
+}
+
+fn echo(options: &Options, calls: usize) -> Child {
+    Child::program_on(options.core, &flags("echo", &calls.to_string()), &options.server)
 }
 
 /// The cost at the most calls, beside a goal in calls on a core.
@@ -194,7 +210,7 @@ fn compare(name: &str, rows: &[Row], baseline: &[Row], of: &str) {
 
 fn measure(options: &Options) -> bool {
     let (mut bare, mut raw, mut on_mio) = (vec![], vec![], vec![]);
-    let (mut pass, mut echo) = (vec![], vec![]);
+    let (mut passed, mut echoed) = (vec![], vec![]);
     let mut wanted = 0;
     for calls in options.calls.iter().copied() {
         let child = Child::baseline("--bare-udp");
@@ -202,21 +218,21 @@ fn measure(options: &Options) -> bool {
         bare.push(row("bare udp", calls, cpu, time));
         raw.extend(load("raw engine", options, calls, &Child::baseline("--raw-engine")));
         on_mio.extend(load("pass on mio", options, calls, &Child::baseline("--mio")));
-        pass.extend(load("pass", options, calls, &bot(options, "pass", calls)));
+        passed.extend(load("pass", options, calls, &pass(options, calls)));
         wanted += 3;
     }
     for calls in options.echo_calls.iter().copied() {
-        echo.extend(load("echo", options, calls, &bot(options, "echo", calls)));
+        echoed.extend(load("echo", options, calls, &echo(options, calls)));
         wanted += 1;
     }
     compare("raw engine", &raw, &bare, "bare udp");
-    compare("pass", &pass, &bare, "bare udp");
+    compare("pass", &passed, &bare, "bare udp");
     compare("pass on mio", &on_mio, &raw, "raw engine");
-    compare("pass", &pass, &raw, "raw engine");
+    compare("pass", &passed, &raw, "raw engine");
     judge("pass on mio", &on_mio, PASS_GOAL);
-    judge("pass", &pass, PASS_GOAL);
-    judge("echo", &echo, ECHO_GOAL);
-    raw.len() + on_mio.len() + pass.len() + echo.len() == wanted
+    judge("pass", &passed, PASS_GOAL);
+    judge("echo", &echoed, ECHO_GOAL);
+    raw.len() + on_mio.len() + passed.len() + echoed.len() == wanted
 }
 
 fn main() -> ExitCode {

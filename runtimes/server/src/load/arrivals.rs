@@ -78,7 +78,18 @@ struct Pacing {
     offsets: Vec<i64>,
     begun: Duration,
     last: Option<Duration>,
-    gap: Duration,
+    gaps: Lateness,
+    longest_gap: Duration,
+}
+
+/// What became of lateness and gaps.
+#[derive(Debug)]
+pub(super) struct Paced {
+    pub(super) lateness: Lateness,
+    /// From one packet to the next.
+    pub(super) gaps: Lateness,
+    /// The longest of them, or of the times before the first packet and after the last.
+    pub(super) longest_gap: Duration,
 }
 
 impl Arrivals {
@@ -89,7 +100,8 @@ impl Arrivals {
             offsets: Vec::with_capacity(WINDOW),
             begun: now,
             last: None,
-            gap: Duration::ZERO,
+            gaps: Lateness::new(),
+            longest_gap: Duration::ZERO,
         });
     }
 
@@ -134,13 +146,14 @@ impl Arrivals {
 
     /// Ends the figures of lateness: what of the last window is open is counted. The longest gap
     /// includes the time from the last packet to `now`.
-    pub(super) fn end_pacing(&mut self, now: Duration) -> Option<(Lateness, Duration)> {
+    pub(super) fn end_pacing(&mut self, now: Duration) -> Option<Paced> {
         let mut pacing = self.pacing.take()?;
         pacing.close_window();
         if self.received > 0 {
             pacing.gap_until(now);
         }
-        Some((pacing.lateness, pacing.gap))
+        let Pacing { lateness, gaps, longest_gap, .. } = pacing;
+        Some(Paced { lateness, gaps, longest_gap })
     }
 }
 
@@ -200,13 +213,16 @@ impl Pacing {
         if self.offsets.len() == WINDOW {
             self.close_window();
         }
+        if let Some(last) = self.last {
+            self.gaps.record(at.saturating_sub(last));
+        }
         self.gap_until(at);
         self.last = Some(self.last.map_or(at, |last| last.max(at)));
     }
 
     fn gap_until(&mut self, at: Duration) {
         let gap = at.saturating_sub(self.last.unwrap_or(self.begun));
-        self.gap = self.gap.max(gap);
+        self.longest_gap = self.longest_gap.max(gap);
     }
 
     /// The packet that was least late is taken for punctual, and the others are compared to it.
@@ -300,11 +316,22 @@ mod tests {
         arrivals.begin_pacing(Duration::ZERO);
         // Each is 100 ms on its way, the third 103 ms and the fourth 101 ms.
         feed(&mut arrivals, &[(0, 100), (1, 120), (2, 143), (3, 161)]);
-        let (lateness, gap) = arrivals.end_pacing(165 * MS).unwrap();
+        let Paced { lateness, longest_gap, .. } = arrivals.end_pacing(165 * MS).unwrap();
         assert_eq!(lateness.count(), 4);
         assert!(lateness.quantile(0.5) < MS / 10);
         assert!(lateness.max().abs_diff(3 * MS) < MS / 10);
-        assert_eq!(gap, 100 * MS, "from the beginning to the first");
+        assert_eq!(longest_gap, 100 * MS, "from the beginning to the first");
+    }
+
+    #[test]
+    fn gaps_are_those_between_packets() {
+        let mut arrivals = Arrivals::default();
+        arrivals.begin_pacing(Duration::ZERO);
+        feed(&mut arrivals, &[(0, 100), (1, 120), (2, 143), (3, 161)]);
+        let gaps = arrivals.end_pacing(500 * MS).unwrap().gaps;
+        assert_eq!(gaps.count(), 3);
+        assert!(gaps.quantile(0.5).abs_diff(20 * MS) < MS / 4, "{gaps:?}");
+        assert!(gaps.max().abs_diff(23 * MS) < MS / 4, "{gaps:?}");
     }
 
     #[test]
@@ -313,7 +340,7 @@ mod tests {
         feed(&mut arrivals, &[(0, 0)]);
         arrivals.begin_pacing(5 * MS);
         feed(&mut arrivals, &[(1, 20), (2, 40)]);
-        assert_eq!(arrivals.end_pacing(540 * MS).unwrap().1, 500 * MS);
+        assert_eq!(arrivals.end_pacing(540 * MS).unwrap().longest_gap, 500 * MS);
     }
 
     #[test]
@@ -325,7 +352,7 @@ mod tests {
             let at = u64::from(number) * 20_100;
             arrivals.record(header(number), Duration::from_micros(at));
         }
-        let (lateness, _) = arrivals.end_pacing(Duration::from_secs(21)).unwrap();
+        let lateness = arrivals.end_pacing(Duration::from_secs(21)).unwrap().lateness;
         assert_eq!(lateness.count(), 4 * WINDOW as u64);
         let most = Duration::from_micros(100 * WINDOW as u64);
         assert!(lateness.max() <= most + MS, "{:?}", lateness.max());

@@ -187,6 +187,9 @@ pub struct Audio {
     pub reordered: u64,
     /// How late packets arrived, by the kernel's clock, while all calls lasted.
     pub lateness: Spread,
+    /// The time from one packet of a call to the next, by the kernel's clock, while all calls
+    /// lasted.
+    pub gap: Spread,
     /// The longest time without a packet while all calls lasted, one figure for each call that
     /// received any.
     pub longest_gap: Spread,
@@ -395,6 +398,7 @@ fn write_audio(f: &mut fmt::Formatter<'_>, audio: &Audio) -> fmt::Result {
     writeln!(f, "  {unreturned} more sent than received, {slips} slips of this program")?;
     writeln!(f, "  sent late by         {}", audio.sent_late)?;
     writeln!(f, "  arrived late by      {}", audio.lateness)?;
+    writeln!(f, "  from one to the next {}", audio.gap)?;
     writeln!(f, "  longest gap of calls {}", audio.longest_gap)
 }
 

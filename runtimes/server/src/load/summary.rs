@@ -20,7 +20,8 @@ struct Sum {
     lateness: Lateness,
     round_trip: Lateness,
     delay: Lateness,
-    gaps: Vec<Duration>,
+    gaps: Lateness,
+    longest_gaps: Vec<Duration>,
     answered: Vec<Duration>,
     connected: Vec<Duration>,
     open: Vec<Duration>,
@@ -50,7 +51,8 @@ pub(super) fn report(load: &Load, lasted: Lasted, crews: Vec<Crew>) -> Report {
     let mut total = sum.total;
     total.audio.sent_late = (&sum.sent_late).into();
     total.audio.lateness = (&sum.lateness).into();
-    total.audio.longest_gap = Spread::of(sum.gaps);
+    total.audio.gap = (&sum.gaps).into();
+    total.audio.longest_gap = Spread::of(sum.longest_gaps);
     total.messages.round_trip = (&sum.round_trip).into();
     total.echo.delay = (&sum.delay).into();
     Report {
@@ -113,14 +115,17 @@ impl Sum {
             duplicated: arrivals.duplicated,
             reordered: arrivals.reordered,
             lateness: Spread::default(),
+            gap: Spread::default(),
             longest_gap: Spread::default(),
         };
         add(&mut self.sent_late, &caller.sent_late);
-        if let Some((lateness, gap)) = pacing.filter(|_| figures.audio.received > 0) {
-            figures.audio.lateness = (&lateness).into();
-            figures.audio.longest_gap = Spread::of(vec![gap]);
-            self.gaps.push(gap);
-            add(&mut self.lateness, &lateness);
+        if let Some(paced) = pacing.filter(|_| figures.audio.received > 0) {
+            figures.audio.lateness = (&paced.lateness).into();
+            figures.audio.gap = (&paced.gaps).into();
+            figures.audio.longest_gap = Spread::of(vec![paced.longest_gap]);
+            self.longest_gaps.push(paced.longest_gap);
+            add(&mut self.gaps, &paced.gaps);
+            add(&mut self.lateness, &paced.lateness);
         }
         let probes = &caller.probes;
         figures.messages = Messages {
