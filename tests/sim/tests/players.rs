@@ -192,6 +192,19 @@ fn runs(samples: &[i16]) -> Vec<(i16, usize)> {
     samples.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect()
 }
 
+/// All samples of a WAV file.
+fn read_wav(file: &[u8]) -> Vec<i16> {
+    let mut reader = WavReader::new();
+    let mut samples = vec![0; file.len()];
+    let (mut len, mut rest) = (0, file);
+    while !rest.is_empty() || !reader.is_ended() {
+        rest = &rest[reader.push(rest)..];
+        len += reader.read(&mut samples[len..]).expect("a file of ours can be read");
+    }
+    samples.truncate(len);
+    samples
+}
+
 #[test]
 fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
     for kind in Kind::ALL {
@@ -248,16 +261,10 @@ fn a_call_is_recorded_both_ways_for_as_long_as_it_lasts() {
         while let Some(write) = recorder.borrow_mut().poll_write() {
             write.apply(&mut file);
         }
-        let mut reader = WavReader::new();
-        let mut samples = vec![0; file.len()];
-        let (mut len, mut rest) = (0, &file[..]);
-        while !rest.is_empty() || !reader.is_ended() {
-            rest = &rest[reader.push(rest)..];
-            len += reader.read(&mut samples[len..]).unwrap();
-        }
+        let samples = read_wav(&file);
         let lasted = now.duration_since(start).as_millis() as usize * 24;
-        assert_eq!(len, 2 * lasted, "{kind:?}");
-        let side = |side: usize| samples[..len].iter().copied().skip(side).step_by(2);
+        assert_eq!(samples.len(), 2 * lasted, "{kind:?}");
+        let side = |side: usize| samples.iter().copied().skip(side).step_by(2);
         let heard: Vec<i16> = side(0).collect();
         let loud = heard.iter().filter(|&&sample| sample > 90).count();
         assert!(loud.abs_diff(200 * 480) < 480, "{kind:?}: {loud} samples of 96000 heard");
