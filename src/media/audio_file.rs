@@ -30,6 +30,10 @@ const READY: Duration = Duration::from_millis(250);
 /// How many samples of all channels are read from a WAV file at a time.
 const WAV_BLOCK: usize = 960;
 
+/// The shortest Ogg file that is looped, in samples. 10 ms: each round reads the file from its
+/// start, so one that holds next to nothing would be read without an end.
+const LOOP_MIN: u64 = 480;
+
 /// What both kinds of file begin with, and how many bytes tell them apart.
 const MAGIC: usize = 4;
 
@@ -128,7 +132,8 @@ impl AudioFile {
     }
 
     /// Whether the file begins again at its end, with the sample after the last. Off by default;
-    /// it may change at any time before the end is reached.
+    /// it may change at any time before the end is reached. An Ogg file of less than 10 ms is
+    /// played once.
     pub fn set_looped(&mut self, is_looped: bool) {
         self.is_looped = is_looped;
     }
@@ -255,7 +260,8 @@ impl AudioFile {
 
     /// At the end: once more from the start, or no more.
     fn turn(&mut self) {
-        if !self.is_looped || !std::mem::take(&mut self.is_heard) {
+        let is_too_short = matches!(&self.kind, Kind::Ogg(opus) if opus.played() < LOOP_MIN);
+        if !self.is_looped || !std::mem::take(&mut self.is_heard) || is_too_short {
             self.is_ended = true;
             return;
         }

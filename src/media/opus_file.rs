@@ -80,6 +80,11 @@ impl Opus {
         self.decoder.as_ref().map(|&(_, channels)| channels)
     }
 
+    /// Samples per channel that were played, or passed over by a seek, since the file's start.
+    pub(super) fn played(&self) -> u64 {
+        self.played
+    }
+
     pub(super) fn wants(&self) -> Option<FileRead> {
         let wanted = self.is_starved && !self.is_finished;
         wanted.then_some(FileRead { offset: self.offset, len: READ })

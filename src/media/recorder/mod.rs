@@ -344,13 +344,14 @@ impl Recorder {
     }
 
     /// Writes everything up to now, and the end. What is queued and was not said by now is not in
-    /// the file.
+    /// the file, and neither is what a peer whose packets come early said ahead of now: files of one
+    /// call that are finished at one moment are as long as each other.
     pub fn finish(&mut self, now: Instant) {
         if self.deadline.take().is_some() {
             let now = self.position(now);
             self.said.cut(now);
             self.pieces.clear();
-            self.write_until(now.max(self.heard.end()));
+            self.write_until(now);
             self.sink.finish();
         }
     }

@@ -97,6 +97,20 @@ fn a_loop_goes_on_with_the_first_sample_after_the_last() {
 }
 
 #[test]
+fn an_ogg_file_of_ten_milliseconds_is_looped_and_a_shorter_one_is_not() {
+    for (samples, is_looped) in [(480, true), (479, false)] {
+        let bytes = tone_file(samples);
+        let mut file = AudioFile::new();
+        file.set_looped(true);
+        let heard = pull(&mut file, &bytes, 999, 5_000);
+        assert_eq!(
+            (heard.len(), file.is_ended()),
+            (if is_looped { 5_000 } else { 479 }, !is_looped)
+        );
+    }
+}
+
+#[test]
 fn a_loop_over_nothing_ends() {
     for bytes in [wav(8_000, 1, &[]), ogg(OpusHead::new(1), &[], 0), b"noise".to_vec(), vec![]] {
         let mut file = AudioFile::new();

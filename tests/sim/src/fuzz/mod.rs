@@ -4,6 +4,8 @@
 //!
 //! | target | what the bytes are |
 //! | --- | --- |
+//! | ogg, wav | how a file is cut into pieces, and the file |
+//! | player | what is done with a file that is played, and the file |
 //! | offer, signaling, log | the text, or the file, itself |
 //! | candidate | an attribute, or lines of them for a session over the real engine |
 //! | message | one message of the peer's data channel |
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use smallrtc::{Config, Datagram, LocalCandidate, Offer, Seed, Session, TransportId};
 
 mod datagram;
+mod files;
 mod message;
 mod reoffer;
 mod rtp;
@@ -31,6 +34,7 @@ mod text;
 mod world;
 
 pub use datagram::datagrams;
+pub use files::{ogg, player, wav};
 pub use message::message;
 pub use reoffer::reoffer;
 pub use rtp::rtp;
@@ -42,16 +46,19 @@ pub use world::world;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("candidate", candidate),
     ("datagram", datagrams),
     ("log", log),
     ("message", message),
     ("offer", offer_text),
+    ("ogg", ogg),
+    ("player", player),
     ("reoffer", reoffer),
     ("rtp", rtp),
     ("scripted", scripted),
     ("signaling", signaling),
+    ("wav", wav),
     ("world", world),
 ];
 

@@ -1,0 +1,4 @@
+//! See `smallrtc_sim::fuzz::ogg`: ordinary tests run the same code.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| smallrtc_sim::fuzz::ogg(data));
