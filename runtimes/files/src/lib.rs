@@ -48,17 +48,23 @@
 //! | one read | [`READ_LEN_MAX`] | the rest is wanted again |
 //! | a file that is written | what [`FileWrites::create`] is told | the recording ends there; what was written can be read |
 //!
+//! With the feature `player-formats` `MemoryFile` plays mp3, flac and aac.
+//!
 //! A read or a write that fails is logged, and ends the file: for a player it ends there, for a
 //! recorder nothing more is taken.
 
 #![forbid(unsafe_code)]
 
 mod disk;
+#[cfg(feature = "player-formats")]
+mod formats;
 mod reads;
 mod source;
 mod writes;
 
 pub use disk::{Disk, WRITES_MAX};
+#[cfg(feature = "player-formats")]
+pub use formats::{MEMORY_LEN_MAX, MemoryFile, MemoryFileError};
 pub use reads::{FilePart, FileReads, READ_LEN_MAX};
 pub use source::FileSource;
 pub use writes::FileWrites;

@@ -88,7 +88,8 @@ pub(crate) struct Serve {
     trusted_proxy: Vec<Network>,
     /// What answers in the calls: `echo`, everybody hears, reads and sees themselves; `pass`, the
     /// same, but sound comes back as it was coded, without codec or pacing, for measuring;
-    /// `play:FILE`, as echo, but what is heard is a WAV or Ogg Opus file, over and over;
+    /// `play:FILE`, as echo, but what is heard is a WAV or Ogg Opus file, over and over (mp3, flac
+    /// and aac too, when built with the feature `player-formats`);
     /// `tone:HZ`, as echo, but what is heard is a tone.
     #[arg(long, value_name = "BOT", default_value = "echo")]
     bot: Bot,

@@ -11,6 +11,8 @@ use async_channel::Receiver;
 use futures_lite::future;
 use smallrtc::media::{AudioSource, OpusPass, Player, Tone};
 use smallrtc::{CloseReason, ConnectionState, Event, MediaKind, TrackId};
+#[cfg(feature = "player-formats")]
+use smallrtc_files::MemoryFile;
 use smallrtc_files::{Disk, FileReads, FileSource};
 use smallrtc_smol::AudioBlock;
 use smol::Timer;
@@ -37,7 +39,7 @@ pub fn play<C: Into<TapedPeer>>(
     // One that waits already is enough.
     let wake = move || wake.try_send(()).unwrap_or(());
     let call = call.into();
-    let voice = match file.way {
+    let voice = match &file.way {
         Way::Decoded => {
             let mut source = FileSource::open(disk, &file.path, wake)?;
             source.set_looped(true);
@@ -49,9 +51,18 @@ pub fn play<C: Into<TapedPeer>>(
             let reads = FileReads::open(disk, &file.path, wake)?;
             Either::Passed(Passing { pass, reads, woken, track: None, is_connected: false })
         }
+        #[cfg(feature = "player-formats")]
+        Way::Memory(bytes) => {
+            let source = MemoryFile::new(bytes.clone());
+            let mut source = source.expect("the same bytes were played before");
+            source.set_looped(true);
+            Either::Memory(Playing::new(Player::new(source), None))
+        }
     };
     Ok(async move {
         match voice {
+            #[cfg(feature = "player-formats")]
+            Either::Memory(voice) => run(call, voice).await,
             Either::Decoded(voice) => run(call, voice).await,
             Either::Passed(voice) => run(call, voice).await,
         }
@@ -59,6 +70,8 @@ pub fn play<C: Into<TapedPeer>>(
 }
 
 enum Either {
+    #[cfg(feature = "player-formats")]
+    Memory(Playing<MemoryFile>),
     Decoded(Playing<FileSource>),
     Passed(Passing),
 }
@@ -70,6 +83,9 @@ pub(super) trait Fetch: AudioSource {
 }
 
 impl Fetch for Tone {}
+
+#[cfg(feature = "player-formats")]
+impl Fetch for MemoryFile {}
 
 impl Fetch for FileSource {
     fn fetch(&mut self) {

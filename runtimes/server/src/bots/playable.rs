@@ -26,10 +26,13 @@ pub struct Playable {
 }
 
 /// How a file is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Decoded,
     Passed,
+    /// Of another kind, held in memory.
+    #[cfg(feature = "player-formats")]
+    Memory(bytes::Bytes),
 }
 
 /// Why a file cannot be played.
@@ -45,10 +48,15 @@ pub enum PlayError {
     /// There is nothing to be heard in it.
     #[error("it holds no sound")]
     Empty,
+    /// It is none of the kinds that are held in memory either.
+    #[cfg(feature = "player-formats")]
+    #[error("neither a WAV nor an Ogg file, {0}")]
+    Memory(#[from] smallrtc_files::MemoryFileError),
 }
 
 impl Playable {
-    /// Looks at a file: WAV, or Ogg Opus. It blocks: it belongs at the start of a program.
+    /// Looks at a file: WAV, or Ogg Opus, and with the feature `player-formats` mp3, flac or aac,
+    /// which are held in memory (64 MiB at most). It blocks: it belongs at the start of a program.
     ///
     /// An Ogg Opus file whose packets browsers can be given as they are (10 to 60 ms, no gain in
     /// its header) is passed on undecoded: set calls up with [`Playable::config`].
@@ -60,7 +68,14 @@ impl Playable {
         if file.metadata()?.is_dir() {
             return Err(PlayError::Io(io::ErrorKind::IsADirectory.into()));
         }
-        check(&mut file)?;
+        match check(&mut file) {
+            #[cfg(feature = "player-formats")]
+            Err(PlayError::File(AudioFileError::UnknownKind)) => {
+                let way = Way::Memory(memory(&mut file)?);
+                return Ok(Playable { path: path.into(), way });
+            }
+            checked => checked?,
+        }
         let way = if passes(&mut file)? { Way::Passed } else { Way::Decoded };
         Ok(Playable { path: path.into(), way })
     }
@@ -69,7 +84,8 @@ impl Playable {
     /// samples.
     #[must_use]
     pub fn decoded(self) -> Playable {
-        Playable { way: Way::Decoded, ..self }
+        let way = if self.is_passed() { Way::Decoded } else { self.way };
+        Playable { way, ..self }
     }
 
     /// Whether its packets are passed on as they are.
@@ -83,7 +99,7 @@ impl Playable {
     pub fn config(&self, config: Config) -> Config {
         match self.way {
             Way::Passed => config.audio_out_encoded(),
-            Way::Decoded => super::tone_config(config),
+            _ => super::tone_config(config),
         }
     }
 }
@@ -107,6 +123,18 @@ fn check(file: &mut File) -> Result<(), PlayError> {
         None if player.pull(&mut [0; 2]) == 0 => Err(PlayError::Empty),
         None => Ok(()),
     }
+}
+
+/// The whole of a file that can be played from memory.
+#[cfg(feature = "player-formats")]
+fn memory(file: &mut File) -> Result<bytes::Bytes, PlayError> {
+    let most = smallrtc_files::MEMORY_LEN_MAX as u64 + 1;
+    file.seek(SeekFrom::Start(0))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    let bytes = bytes::Bytes::from(bytes);
+    smallrtc_files::MemoryFile::new(bytes.clone())?;
+    Ok(bytes)
 }
 
 /// Whether every packet of the file can be passed on: plays all of it, faster than it is.

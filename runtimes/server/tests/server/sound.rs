@@ -245,6 +245,25 @@ fn an_ogg_file_whose_packets_are_too_short_is_decoded_and_heard() {
     server.stop();
 }
 
+#[cfg(feature = "player-formats")]
+#[test]
+fn the_play_bot_plays_files_of_other_kinds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/formats");
+    for name in ["mono.mp3", "stereo.flac", "stereo.m4a"] {
+        let bot = format!("play:{}", folder.join(name).display());
+        let server = Running::start(&["--bot", &bot]);
+        let mut page = server.call();
+        let mut loud = 0;
+        page.hear("a second that is loud again and again", |heard| {
+            // The file has a pause, so that no second of it is loud throughout.
+            loud += usize::from(matches!(heard, Heard::Audio(packet) if packet.len() > 30));
+            loud > 50
+        });
+        page.hang_up();
+        server.stop();
+    }
+}
+
 #[test]
 fn what_cannot_be_played_or_recorded_is_named_with_its_flag_before_the_server_starts() {
     let directory = Directory::new("errors");
