@@ -152,7 +152,8 @@ pub enum AudioIdle {
     Silence,
     /// One silent packet every 400 ms, as Opus DTX does (RFC 7587 section 3.1.3).
     Dtx,
-    /// Nothing.
+    /// Nothing, after a packet that says so. When none has come for a second a browser's statistics
+    /// count what does not come as concealed, all of it silent.
     Nothing,
 }
 
