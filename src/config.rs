@@ -41,6 +41,8 @@ pub struct Config {
     pub(crate) node: u16,
     pub(crate) shard: u16,
     pub(crate) audio_codecs: Vec<Codec>,
+    /// Opus is coded by libopus where it is built in.
+    pub(crate) libopus: bool,
     pub(crate) audio_coders: Vec<(Codec, Arc<dyn AudioCoder>)>,
     pub(crate) audio_in: AudioIn,
     pub(crate) audio_out: AudioOut,
@@ -213,6 +215,7 @@ impl Config {
             audio_codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma],
             voice_activity: None,
             audio_coders: Vec::new(),
+            libopus: !cfg!(feature = "opus"),
             certificate: None,
             dtls: DtlsVersions::Auto,
             snap: true,
@@ -567,6 +570,7 @@ impl fmt::Debug for Config {
             .field("dtls", &self.dtls)
             .field("snap", &self.snap)
             .field("audio_codecs", &self.audio_codecs)
+            .field("libopus", &self.libopus)
             .field("audio_coders", &self.audio_coders)
             .field("audio_in", &self.audio_in)
             .field("audio_out", &self.audio_out)

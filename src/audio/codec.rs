@@ -201,6 +201,9 @@ pub(crate) enum AudioCodec {
     /// Opus in pure Rust.
     #[cfg(feature = "opus")]
     OpusPure,
+    /// Opus by libopus.
+    #[cfg(feature = "libopus")]
+    OpusLib,
     /// Cheap, self-describing bytes, for simulation.
     Null,
     /// G.711 and G.722.
@@ -216,6 +219,10 @@ impl AudioCodec {
         if config.dangerous.null_codec {
             return Some(AudioCodec::Null);
         }
+        #[cfg(feature = "libopus")]
+        if config.libopus {
+            return Some(AudioCodec::OpusLib);
+        }
         #[cfg(feature = "opus")]
         return Some(AudioCodec::OpusPure);
         #[cfg(not(feature = "opus"))]
@@ -226,6 +233,8 @@ impl AudioCodec {
         match self {
             #[cfg(feature = "opus")]
             AudioCodec::OpusPure => "opus-pure",
+            #[cfg(feature = "libopus")]
+            AudioCodec::OpusLib => "libopus",
             AudioCodec::Null => "null",
             AudioCodec::Pcmu => "pcmu",
             AudioCodec::Pcma => "pcma",
@@ -238,6 +247,8 @@ impl AudioCodec {
             return match self {
                 #[cfg(feature = "opus")]
                 AudioCodec::OpusPure => Box::new(super::opus::PureEncoder::new(config)),
+                #[cfg(feature = "libopus")]
+                AudioCodec::OpusLib => Box::new(super::libopus::LibEncoder::new(config)),
                 _ => Box::new(NullEncoder::new(config)),
             };
         };
@@ -250,6 +261,8 @@ impl AudioCodec {
             return match self {
                 #[cfg(feature = "opus")]
                 AudioCodec::OpusPure => Box::new(super::opus::PureDecoder::new(config)),
+                #[cfg(feature = "libopus")]
+                AudioCodec::OpusLib => Box::new(super::libopus::LibDecoder::new(config)),
                 _ => Box::new(NullDecoder::new(config)),
             };
         };
@@ -263,6 +276,8 @@ impl AudioCodec {
             AudioCodec::G722 => Some(Telephone::G722),
             #[cfg(feature = "opus")]
             AudioCodec::OpusPure => None,
+            #[cfg(feature = "libopus")]
+            AudioCodec::OpusLib => None,
             AudioCodec::Null => None,
         }
     }

@@ -11,10 +11,14 @@ mod conceal;
 mod g711;
 mod g722;
 mod level;
+#[cfg(feature = "libopus")]
+mod libopus;
 mod loss;
 mod null;
 #[cfg(feature = "opus")]
 mod opus;
+#[cfg(any(feature = "opus", feature = "libopus"))]
+mod opus_packet;
 mod pcm;
 mod progress;
 mod queue;

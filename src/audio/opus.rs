@@ -11,39 +11,17 @@ use opus_pure::{
 };
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
-use crate::config::{AudioIdle, AudioIn, AudioOut};
+use crate::audio::opus_packet::{CONCEAL_STEP, bytes_max, has_copy, write_silence};
+use crate::config::{AudioIn, AudioOut};
 
 /// 48 kHz: the clock of RTP for Opus (RFC 7587 section 4.1).
 const DECODER_RATE: i32 = 48_000;
-
-/// The longest coded frame of at most 20 ms, in bytes (RFC 6716 section 3.4).
-const FRAME_MAX: usize = 1275;
-
-/// What surrounds up to three frames of different sizes: a TOC byte, their number, and two bytes
-/// of length for each but the last (RFC 6716 section 3.2.5).
-const FRAMING_MAX: usize = 6;
-
-/// Concealment comes in steps of 2.5 ms, the shortest frame (RFC 6716 section 2.1.4).
-const CONCEAL_STEP: usize = 120;
-
-/// A frame of 20 ms that says "silence" in two bytes: the range coder's first symbol in CELT
-/// (RFC 6716 section 4.3, `silence`) with all bits set.
-const SILENT_FRAME: [u8; 2] = [0xFF, 0xFE];
-
-/// CELT, full band, 10 ms and 20 ms: configurations 30 and 31 of RFC 6716 section 3.1.
-const TOC_10_MS: u8 = 30 << 3;
-const TOC_20_MS: u8 = 31 << 3;
-const TOC_STEREO: u8 = 1 << 2;
 
 /// Codes with opus-pure.
 pub(crate) struct PureEncoder {
     opus: OpusEncoder,
     channels: u8,
     chunks: usize,
-    /// In a pause most packets are not sent.
-    pauses: bool,
-    /// The last packet left the decoder silent, and it knows nothing else.
-    is_silent: bool,
 }
 
 impl PureEncoder {
@@ -53,22 +31,13 @@ impl PureEncoder {
             .expect("the configuration holds only rates and channels that Opus codes");
         opus.bitrate_bps = config.bitrate as i32;
         opus.complexity = i32::from(config.complexity);
-        PureEncoder {
-            opus,
-            channels: config.channels,
-            chunks: config.packet_time.chunks(),
-            pauses: config.idle != AudioIdle::Silence,
-            is_silent: true,
-        }
+        PureEncoder { opus, channels: config.channels, chunks: config.packet_time.chunks() }
     }
 }
 
 impl AudioEncoder for PureEncoder {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
-        self.is_silent = false;
-        // The encoder takes the length for its budget, and it is zeroed for each packet: as much
-        // as a packet of this duration can hold, and not the six frames of the longest.
-        packet.resize(self.chunks.div_ceil(2) * FRAME_MAX + FRAMING_MAX, 0);
+        packet.resize(bytes_max(self.chunks), 0);
         let frames = samples.len() / usize::from(self.channels);
         match self.opus.encode_s16(samples, frames, packet) {
             Ok(len) => packet.truncate(len),
@@ -80,24 +49,7 @@ impl AudioEncoder for PureEncoder {
     }
 
     fn silence(&mut self, packet: &mut Vec<u8>) {
-        let stereo = if self.channels == 2 { TOC_STEREO } else { 0 };
-        packet.clear();
-        match self.chunks {
-            1 => packet.push(TOC_10_MS | stereo),
-            2 => packet.push(TOC_20_MS | stereo),
-            // Code 3 (RFC 6716 section 3.2.5): several frames of one size, and their number.
-            chunks => packet.extend_from_slice(&[TOC_20_MS | stereo | 3, chunks as u8 / 2]),
-        }
-        // A packet of empty frames is what Opus sends in a pause (RFC 6716 section 2.1.9): one of
-        // at most two bytes tells libwebrtc's receiver that what does not follow is not lost. To
-        // the decoder it is a lost one, in place of which it goes on with what it has: after SILK
-        // that is noise, as loud as the sound was, after silent frames of CELT it is silence.
-        if std::mem::replace(&mut self.is_silent, true) && self.pauses {
-            return;
-        }
-        for _ in 0..self.chunks.div_ceil(2) {
-            packet.extend_from_slice(&SILENT_FRAME);
-        }
+        write_silence(self.chunks, self.channels, packet);
     }
 
     fn set_loss(&mut self, percent: u8) {
@@ -120,14 +72,8 @@ pub(crate) struct PureDecoder {
     mode: Option<OpusMode>,
 }
 
-/// The longest frame of SILK, in samples; a longer one of Opus holds several (RFC 6716 section
-/// 4.2.2).
-const SILK_FRAME: usize = 960;
-
 /// How many samples the copy of what came before lasts that the packet holds (LBRR, RFC 6716
-/// section 4.2.5); zero when there is none. The rules are those of libopus
-/// (`opus_packet_has_lbrr`): the copy stands in the first frame, before it the flags, one bit for
-/// the voice activity of each SILK frame and one for the copy, for each channel.
+/// section 4.2.5); zero when there is none.
 fn copy_len(packet: &[u8]) -> opus_pure::Result<usize> {
     if opus_pure::packet::mode(packet)? == OpusMode::CeltOnly {
         return Ok(0);
@@ -136,11 +82,8 @@ fn copy_len(packet: &[u8]) -> opus_pure::Result<usize> {
     let mut frames = Repacketizer::new();
     frames.cat(packet)?;
     let first = frames.out_range(0, 1)?;
-    let [_toc, flags, ..] = first[..] else { return Ok(0) };
-    let silk_frames = len.div_ceil(SILK_FRAME);
-    let bit = |at: usize| flags & (0x80 >> at) != 0;
     let is_stereo = opus_pure::packet::channels(packet)? == 2;
-    let has_copy = bit(silk_frames) || is_stereo && bit(2 * silk_frames + 1);
+    let has_copy = first.get(1..).is_some_and(|first| has_copy(first, len, is_stereo));
     Ok(if has_copy { len } else { 0 })
 }
 

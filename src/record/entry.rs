@@ -91,6 +91,7 @@ pub(crate) struct Settings {
     pub(crate) audio_codecs: Vec<u8>,
     /// Percent, and the least lengths of speech and silence.
     pub(crate) voice: Option<(u8, u64, u64)>,
+    pub(crate) libopus: bool,
 }
 
 /// A public call that may change something, with its arguments.
@@ -608,6 +609,7 @@ impl Settings {
             },
             out_encoded: out.encoded,
             null_codec: config.dangerous.null_codec,
+            libopus: config.libopus,
             audio_codecs: config.audio_codecs.iter().map(|codec| codec_number(*codec)).collect(),
             voice: config.voice_activity.map(|voice| {
                 let VoiceActivity { threshold_percent, min_speech, min_silence } = voice;
@@ -674,6 +676,7 @@ impl Settings {
             }
         };
         let mut config = config.dangerous().null_codec(self.null_codec).done();
+        config.libopus = self.libopus;
         config.audio_in = AudioIn { decode: self.in_decode, ..config.audio_in };
         config.audio_out = AudioOut { encoded: self.out_encoded, ..config.audio_out };
         config.voice_activity = voice;

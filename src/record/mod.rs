@@ -100,6 +100,12 @@ pub use replay::{Difference, Replay, replay, replay_with};
 pub(crate) use replay::{of_audio, of_candidate, of_cleared, of_encoded, of_message, of_offer};
 pub(crate) use tape::Tape;
 
+/// The configuration that a replay of a log with this one has.
+#[cfg(all(test, feature = "opus", feature = "libopus"))]
+pub(crate) fn settings_there_and_back(config: &crate::Config) -> crate::Config {
+    entry::Settings::of(config).config().expect("it was one")
+}
+
 /// The first bytes of every log.
 pub(crate) const MAGIC: [u8; 8] = *b"smallrtc";
 

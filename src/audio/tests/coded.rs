@@ -1,14 +1,13 @@
 //! The bitrate that is asked for is about what is coded.
 
 use super::loss::{RATE, voice};
-use super::out;
+use super::{OPUS, out};
 use crate::PacketTime;
-use crate::audio::codec::AudioCodec;
 use crate::config::AudioOut;
 
 /// The bytes of 10 s of voice.
 fn coded(config: AudioOut) -> usize {
-    let mut encoder = AudioCodec::OpusPure.encoder(config);
+    let mut encoder = OPUS.encoder(config);
     let voice = voice(RATE as usize * 10);
     let frames = RATE as usize / 100 * config.packet_time.chunks();
     let (mut bytes, mut packet) = (0, Vec::new());

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use opus_pure::OpusDecoder;
 
-use super::{ms, origin, out};
+use super::{OPUS, ms, origin, out};
 use crate::AudioFrame;
-use crate::audio::codec::{AudioCodec, AudioEncoder};
+use crate::audio::codec::AudioEncoder;
 use crate::audio::send::AudioSender;
 
 pub(super) const RATE: u32 = 48_000;
@@ -28,7 +28,7 @@ pub(super) fn voice(frames: usize) -> Vec<i16> {
 /// The packets of 10 s of voice that an encoder makes which expects so much loss, or was told
 /// nothing.
 fn packets(loss: Option<u8>) -> Vec<Vec<u8>> {
-    let mut encoder = AudioCodec::OpusPure.encoder(out(RATE));
+    let mut encoder = OPUS.encoder(out(RATE));
     if let Some(loss) = loss {
         encoder.set_loss(loss);
     }
@@ -145,12 +145,12 @@ fn an_encoder_is_told_of_loss_where_the_peer_can_repair_it_and_when_it_changes()
 
 #[test]
 fn packets_stay_in_time_and_length_while_the_loss_changes() {
-    let mut sender = AudioSender::new(out(RATE), AudioCodec::OpusPure);
+    let mut sender = AudioSender::new(out(RATE), OPUS);
     let (start, voice) = (origin(), voice(RATE as usize * 4));
     sender.set_repairs(true);
     sender.start(start);
     sender.send(AudioFrame::mono(&voice, RATE), start).unwrap();
-    let mut decoder = AudioCodec::OpusPure.decoder(super::input(RATE));
+    let mut decoder = OPUS.decoder(super::input(RATE));
     for at in 0..200_u16 {
         sender.report_loss(f32::from(at / 25 % 3) * 0.1);
         let packet = sender.handle_timeout(start + ms(20) * u32::from(at)).unwrap();

@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::repair_opus::{packets, voice};
-use super::{input, ms, origin};
+use super::{OPUS, input, ms, origin};
+use crate::audio::AudioReceiver;
 use crate::audio::receive::ReceiveCounters;
-use crate::audio::{AudioCodec, AudioReceiver};
 
 /// How much is said.
 const SECONDS: usize = 30;
@@ -126,7 +126,7 @@ fn listen(coded: &[Vec<u8>], protection: Protection, mut network: Network) -> Ou
     }
     arrivals.sort();
     let came: BTreeSet<u64> = arrivals.iter().map(|&(_, seq)| seq).collect();
-    let receiver = AudioReceiver::new(input(48_000), AudioCodec::OpusPure);
+    let receiver = AudioReceiver::new(input(48_000), OPUS);
     let mut ear = Ear { receiver, now: start, read: 0, waiting: VecDeque::new(), delay: ms(0) };
     let mut known = BTreeSet::new();
     for &(at, seq) in &arrivals {

@@ -1,30 +1,28 @@
 //! What is sent and received, through the crate's own interface, on virtual time.
 
 mod clear;
-#[cfg(feature = "opus")]
-mod coded;
 mod coders;
 mod day;
 mod idle;
 mod levels;
-#[cfg(feature = "opus")]
-mod loss;
-#[cfg(feature = "opus")]
-mod losses;
 mod null;
-#[cfg(feature = "opus")]
-mod opus;
 mod pause;
 mod receive;
 mod receive_always;
 mod redundancy;
 mod repair;
-#[cfg(feature = "opus")]
-mod repair_opus;
 mod resample;
 mod room;
 mod send;
 mod telephone;
+#[cfg(feature = "libopus")]
+#[cfg_attr(
+    feature = "opus",
+    expect(clippy::duplicate_mod, reason = "the same tests for each coder of Opus")
+)]
+mod with_libopus;
+#[cfg(feature = "opus")]
+mod with_pure;
 
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::resample::{decibels, fit};
-use super::{input, ms, origin, out, sine};
-use crate::audio::{AudioCodec, AudioReceiver, AudioSender};
+use super::{OPUS, input, ms, origin, out, sine};
+use crate::audio::{AudioReceiver, AudioSender};
 use crate::config::{AudioIn, AudioOut};
 use crate::{AudioFrame, AudioIdle, AudioOrigin, PacketTime};
 
@@ -23,8 +23,8 @@ fn call(
     end: u64,
 ) -> Vec<i16> {
     let start = origin();
-    let mut sender = AudioSender::new(config, AudioCodec::OpusPure);
-    let mut receiver = AudioReceiver::new(listen, AudioCodec::OpusPure);
+    let mut sender = AudioSender::new(config, OPUS);
+    let mut receiver = AudioReceiver::new(listen, OPUS);
     let (mut heard, mut seq) = (Vec::new(), 0);
     let mut buffer = [0; 4_000];
     sender.start(start);
@@ -67,8 +67,8 @@ fn coded_and_cached_packets_last_as_long_as_they_should() {
     for packet_time in PACKET_TIMES {
         for channels in [1, 2] {
             let config = AudioOut { packet_time, channels, ..out(48_000) };
-            let mut encoder = AudioCodec::OpusPure.encoder(config);
-            let mut decoder = AudioCodec::OpusPure.decoder(input(16_000));
+            let mut encoder = OPUS.encoder(config);
+            let mut decoder = OPUS.decoder(input(16_000));
             let frames = 480 * packet_time.chunks();
             let (mut packet, mut samples) = (vec![1; 9], Vec::new());
             encoder.silence(&mut packet);
@@ -133,8 +133,8 @@ fn a_pause_is_silent_and_speech_after_it_is_whole() {
 #[test]
 fn concealment_lasts_as_long_as_it_is_asked_for() {
     for channels in [1, 2] {
-        let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
-        let mut decoder = AudioCodec::OpusPure.decoder(AudioIn { channels, ..input(48_000) });
+        let mut encoder = OPUS.encoder(out(48_000));
+        let mut decoder = OPUS.decoder(AudioIn { channels, ..input(48_000) });
         let mut packet = Vec::new();
         encoder.encode(&sine(300.0, 48_000, 960), &mut packet);
         decoder.decode(&packet, &mut Vec::new());
@@ -149,8 +149,8 @@ fn concealment_lasts_as_long_as_it_is_asked_for() {
 #[test]
 fn a_lost_packet_is_concealed_without_a_hole() {
     let start = origin();
-    let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
-    let mut receiver = AudioReceiver::new(input(48_000), AudioCodec::OpusPure);
+    let mut encoder = OPUS.encoder(out(48_000));
+    let mut receiver = AudioReceiver::new(input(48_000), OPUS);
     let tone = sine(200.0, 48_000, 48_000);
     let (mut packet, mut heard, mut buffer) = (Vec::new(), Vec::new(), [0; 4_800]);
     for (seq, samples) in tone.chunks(960).enumerate() {
@@ -174,10 +174,7 @@ fn a_lost_packet_is_concealed_without_a_hole() {
 #[test]
 fn an_hour_of_silence_is_coded_a_few_times_only() {
     let start = origin();
-    let mut sender = AudioSender::new(
-        AudioOut { idle: AudioIdle::Silence, ..out(24_000) },
-        AudioCodec::OpusPure,
-    );
+    let mut sender = AudioSender::new(AudioOut { idle: AudioIdle::Silence, ..out(24_000) }, OPUS);
     sender.start(start);
     sender.send(AudioFrame::mono(&sine(300.0, 24_000, 2_400), 24_000), start).unwrap();
     let mut bytes = Vec::new();
@@ -197,8 +194,8 @@ fn two_channels_stay_apart() {
     let config = AudioOut { channels: 2, bitrate: 96_000, ..out(24_000) };
     let listen = AudioIn { channels: 2, ..input(16_000) };
     let start = origin();
-    let mut sender = AudioSender::new(config, AudioCodec::OpusPure);
-    let mut receiver = AudioReceiver::new(listen, AudioCodec::OpusPure);
+    let mut sender = AudioSender::new(config, OPUS);
+    let mut receiver = AudioReceiver::new(listen, OPUS);
     sender.start(start);
     sender.send(AudioFrame::stereo(&stereo, 24_000), start).unwrap();
     let (mut heard, mut buffer) = (Vec::new(), [0; 1_000]);
@@ -221,8 +218,8 @@ fn two_channels_stay_apart() {
 #[test]
 fn a_packet_that_promises_more_than_it_holds_is_concealed() {
     let start = origin();
-    let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
-    let mut receiver = AudioReceiver::new(input(48_000), AudioCodec::OpusPure);
+    let mut encoder = OPUS.encoder(out(48_000));
+    let mut receiver = AudioReceiver::new(input(48_000), OPUS);
     let mut packet = Vec::new();
     encoder.encode(&sine(300.0, 48_000, 960), &mut packet);
     receiver.handle_packet(0, 0, 1, &packet, start);
@@ -239,8 +236,8 @@ fn a_packet_that_promises_more_than_it_holds_is_concealed() {
 #[test]
 fn a_packet_of_one_byte_lasts_as_long_as_its_frame() {
     // What browsers send in a pause when DTX was negotiated: the TOC byte alone.
-    let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
-    let mut decoder = AudioCodec::OpusPure.decoder(input(48_000));
+    let mut encoder = OPUS.encoder(out(48_000));
+    let mut decoder = OPUS.decoder(input(48_000));
     let (mut packet, mut samples) = (Vec::new(), Vec::new());
     encoder.encode(&[0; 960], &mut packet);
     decoder.decode(&packet, &mut samples);
@@ -258,9 +255,9 @@ proptest! {
         packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20),
     ) {
         let start = origin();
-        let mut receiver = AudioReceiver::new(input(16_000), AudioCodec::OpusPure);
+        let mut receiver = AudioReceiver::new(input(16_000), OPUS);
         let mut time = 0;
-        let decoder = AudioCodec::OpusPure.decoder(input(48_000));
+        let decoder = OPUS.decoder(input(48_000));
         for (seq, packet) in packets.iter().enumerate() {
             receiver.handle_packet(seq as u64, time, 1, packet, start);
             time += decoder.duration(packet).unwrap_or(960) as u64;
@@ -277,7 +274,7 @@ proptest! {
 
 #[test]
 fn packets_that_are_no_opus_give_no_sound_and_have_no_duration() {
-    let mut decoder = AudioCodec::OpusPure.decoder(input(48_000));
+    let mut decoder = OPUS.decoder(input(48_000));
     // Nothing at all, no count behind a code of several frames, 63 frames of 20 ms.
     for packet in [&b""[..], &[0xff], &[0xfb, 63, 1, 2]] {
         let mut samples = vec![1, 2, 3];
@@ -289,7 +286,7 @@ fn packets_that_are_no_opus_give_no_sound_and_have_no_duration() {
 
 #[test]
 fn a_decoder_that_was_reset_decodes_as_a_new_one() {
-    let mut encoder = AudioCodec::OpusPure.encoder(out(48_000));
+    let mut encoder = OPUS.encoder(out(48_000));
     let tone = sine(300.0, 48_000, 4_800);
     let packets: Vec<Vec<u8>> = tone
         .chunks(960)
@@ -299,7 +296,7 @@ fn a_decoder_that_was_reset_decodes_as_a_new_one() {
             packet
         })
         .collect();
-    let mut used = AudioCodec::OpusPure.decoder(input(48_000));
+    let mut used = OPUS.decoder(input(48_000));
     let mut heard = Vec::new();
     for packet in &packets {
         assert_eq!(used.decode(packet, &mut heard), 960);

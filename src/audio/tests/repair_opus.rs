@@ -3,10 +3,10 @@
 use opus_pure::{Application, Bandwidth, OpusEncoder};
 
 use super::resample::decibels;
-use super::{input, ms, origin, sine};
+use super::{OPUS, input, ms, origin, sine};
 use crate::AudioOrigin;
+use crate::audio::AudioReceiver;
 use crate::audio::codec::AudioDecoder;
-use crate::audio::{AudioCodec, AudioReceiver};
 use crate::config::AudioIn;
 
 /// Something like a voice: harmonics of a pitch that moves, in syllables.
@@ -51,7 +51,7 @@ pub(super) fn packets(
 }
 
 fn decoder() -> Box<dyn AudioDecoder> {
-    AudioCodec::OpusPure.decoder(input(48_000))
+    OPUS.decoder(input(48_000))
 }
 
 /// How far `heard` lies above its difference from `said`, in decibels.
@@ -111,12 +111,12 @@ fn a_repaired_packet_lies_nearer_to_what_was_said_than_a_concealed_one() {
         let config = AudioIn { channels, ..input(48_000) };
         let protected = packets(&speech, 16_000, 20, true);
         let mut all = Vec::new();
-        let mut decoder = AudioCodec::OpusPure.decoder(config);
+        let mut decoder = OPUS.decoder(config);
         for packet in &protected {
             decoder.decode(packet, &mut all);
         }
         let listen = |copies: bool| {
-            let mut decoder = AudioCodec::OpusPure.decoder(config);
+            let mut decoder = OPUS.decoder(config);
             let (mut heard, mut said) = (Vec::new(), Vec::new());
             let mut may_be_lost = true;
             for (at, packet) in protected.iter().enumerate() {
@@ -148,7 +148,7 @@ fn a_repaired_packet_lies_nearer_to_what_was_said_than_a_concealed_one() {
 #[test]
 fn a_lost_packet_of_real_opus_is_heard_as_repaired() {
     let protected = packets(&voice(16_000, 2), 16_000, 20, true);
-    let (mut receiver, start) = (AudioReceiver::new(input(16_000), AudioCodec::OpusPure), origin());
+    let (mut receiver, start) = (AudioReceiver::new(input(16_000), OPUS), origin());
     let (mut buffer, mut origins) = ([0; 320], Vec::new());
     for (seq, packet) in (0..).zip(&protected).filter(|(seq, _)| seq % 10 != 5) {
         let now = start + ms(20 * seq);

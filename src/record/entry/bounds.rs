@@ -73,6 +73,8 @@ fn the_coders_of_a_build_have_their_names() {
     assert_eq!(coders(&telephones), ["pcma", "pcmu"]);
     let ours = if cfg!(feature = "opus") {
         ["opus-pure", "g722", "pcmu", "pcma"]
+    } else if cfg!(feature = "libopus") {
+        ["libopus", "g722", "pcmu", "pcma"]
     } else {
         // One has none: sound passes as it is coded, whatever it is coded with.
         [""; 4]
