@@ -59,6 +59,10 @@ impl AudioEncoder for Adapted {
         self.inner.silence(packet);
     }
 
+    fn pause(&mut self, packet: &mut Vec<u8>) {
+        self.inner.pause(packet);
+    }
+
     fn set_loss(&mut self, percent: u8) {
         self.inner.set_loss(percent);
     }

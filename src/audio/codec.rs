@@ -19,11 +19,17 @@ pub trait AudioEncoder: fmt::Debug + Send {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>);
 
     /// Writes a packet of silence, one packet time long, into `packet`, as cheaply as it can be
-    /// had. Called in pauses, when 100 ms of zeros have been coded before. Where most packets of a
-    /// pause are not sent ([`EncoderSettings::idle`]) the second one in a row, or the very first
-    /// packet, may say that others do not follow. The decoder's state after it has to be near
-    /// enough to that of coded zeros for the encoder to go on.
+    /// had. Called in pauses, when 100 ms of zeros have been coded before. The decoder's state after
+    /// it has to be near enough to that of coded zeros for the encoder to go on.
     fn silence(&mut self, packet: &mut Vec<u8>);
+
+    /// Writes a packet that says that nothing is said from here on (DTX), for a receiver that is to
+    /// fill a pause by itself and not to take it for a loss. Called after one of silence where most
+    /// packets of a pause are not sent ([`EncoderSettings::idle`]). Of a code that has no word for
+    /// it, a packet of silence.
+    fn pause(&mut self, packet: &mut Vec<u8>) {
+        self.silence(packet);
+    }
 
     /// So many percent of the packets from now on will be lost, 0 to 20: at 0, which is where an
     /// encoder begins, what is coded is as if no packet ever were; above, a packet may hold what

@@ -8,7 +8,7 @@ use std::fmt;
 use opus::{Application, Bitrate, Channels, Decoder, Encoder, packet};
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
-use crate::audio::opus_packet::{CONCEAL_STEP, bytes_max, has_copy, write_silence};
+use crate::audio::opus_packet::{CONCEAL_STEP, bytes_max, has_copy, write_pause, write_silence};
 use crate::config::{AudioIn, AudioOut};
 
 /// 48 kHz: the clock of RTP for Opus (RFC 7587 section 4.1).
@@ -58,6 +58,10 @@ impl AudioEncoder for LibEncoder {
 
     fn silence(&mut self, packet: &mut Vec<u8>) {
         write_silence(self.chunks, self.channels, packet);
+    }
+
+    fn pause(&mut self, packet: &mut Vec<u8>) {
+        write_pause(self.chunks, self.channels, packet);
     }
 
     fn set_loss(&mut self, percent: u8) {

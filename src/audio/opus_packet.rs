@@ -29,8 +29,21 @@ pub(super) fn bytes_max(chunks: usize) -> usize {
     chunks.div_ceil(2) * FRAME_MAX + FRAMING_MAX
 }
 
-/// Writes a packet of silence of so many chunks of 10 ms: 1, or an even number.
+/// Writes a packet of silence of so many chunks of 10 ms: 1, or an even number. What decodes it is
+/// silent afterwards, whatever it was before.
 pub(super) fn write_silence(chunks: usize, channels: u8, packet: &mut Vec<u8>) {
+    write_pause(chunks, channels, packet);
+    for _ in 0..chunks.div_ceil(2) {
+        packet.extend_from_slice(&SILENT_FRAME);
+    }
+}
+
+/// Writes Opus' own packet of a pause: frames without a byte (RFC 6716 section 3.1), two bytes at
+/// most. By that libwebrtc knows a pause (`DetermineAudioType` in its `opus_interface.cc`); what
+/// follows any longer packet and is not sent counts as lost there. To a decoder it is a lost
+/// packet, in place of which it goes on with what it has: after SILK that is noise as loud as the
+/// sound was, after [`write_silence`] it is silence.
+pub(super) fn write_pause(chunks: usize, channels: u8, packet: &mut Vec<u8>) {
     let stereo = if channels == 2 { TOC_STEREO } else { 0 };
     packet.clear();
     match chunks {
@@ -38,9 +51,6 @@ pub(super) fn write_silence(chunks: usize, channels: u8, packet: &mut Vec<u8>) {
         2 => packet.push(TOC_20_MS | stereo),
         // Code 3 (RFC 6716 section 3.2.5): several frames of one size, and their number.
         chunks => packet.extend_from_slice(&[TOC_20_MS | stereo | 3, chunks as u8 / 2]),
-    }
-    for _ in 0..chunks.div_ceil(2) {
-        packet.extend_from_slice(&SILENT_FRAME);
     }
 }
 

@@ -12,8 +12,9 @@
 //!   its grid that is not past. That point's packet leaves at once; the next one packet time after
 //!   the point, so from one packet time to two after this one. Nothing is dropped, nothing is sent
 //!   twice as fast, RTP time misses whole packets only.
-//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`); or two go out, the second
-//!   of which says that a pause begins, and then one every 400 ms (`Dtx`) or none (`Nothing`).
+//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`). Or one of silence, and one
+//!   that says that a pause begins; then another one that says so goes out every 400 ms (`Dtx`), or
+//!   none (`Nothing`).
 //! - Sound comes in such a pause: due now, or one packet time after the last packet.
 //! - At [`AudioSender::stop`]: no deadline. What is queued stays.
 //!
@@ -36,6 +37,16 @@
 //!
 //! The zeros after sound are coded: they carry what the encoder's lookahead holds (6.5 ms) and
 //! bring both ends to rest. Silence after that costs no coding.
+//!
+//! How a listener of libwebrtc's kind (NetEq) hears a pause:
+//!
+//! | idle | packets | hears | counts as concealed |
+//! | --- | --- | --- | --- |
+//! | `Silence` | each packet time | zeros | nothing |
+//! | `Dtx` | the word of a pause, and again every 400 ms | what its decoder makes of silence | nothing: it knows that a pause has begun |
+//! | `Nothing` | the word of a pause, once | the same | nothing |
+//!
+//! Sound after a pause has the marker bit; in `Silence` there is none but after a slip.
 
 use std::time::{Duration, Instant};
 
@@ -55,6 +66,10 @@ const DTX_INTERVAL: Duration = Duration::from_millis(400);
 /// than 60 ms a decoder that changes from speech to silence conceals the change with an echo of
 /// the speech (RFC 6716 section 4.5; 1150 of 12000 was measured after 20 ms).
 const SETTLE_CHUNKS: u32 = 10;
+
+/// Packets between the zeros and a pause: one of silence, so that what the listener makes up in the
+/// pause is silent, and one that says that a pause begins, or it takes what does not come for lost.
+const FAREWELLS: u32 = 2;
 
 /// How long the fade of [`AudioSender::clear`] takes: long enough that nothing clicks, too short
 /// for a syllable.
@@ -408,8 +423,12 @@ impl AudioSender {
             let zeros = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
             self.settling = zeros + self.farewells();
         } else if self.settling <= self.farewells() {
+            if self.farewells() > 0 && self.settling < FAREWELLS {
+                self.encoder.pause(&mut self.coded);
+            } else {
+                self.encoder.silence(&mut self.coded);
+            }
             self.settling = self.settling.saturating_sub(1);
-            self.encoder.silence(&mut self.coded);
             return (LEVEL_SILENCE, false);
         } else {
             self.settling -= 1;
@@ -418,10 +437,9 @@ impl AudioSender {
         (level(&self.samples), is_sound)
     }
 
-    /// How many packets of silence follow the zeros before a pause. The second tells the receiver
-    /// that none will come for a while: without, it takes them for lost, and conceals.
+    /// How many packets follow the zeros before a pause that is not sent.
     fn farewells(&self) -> u32 {
-        if self.config.idle == AudioIdle::Silence { 0 } else { 2 }
+        if self.config.idle == AudioIdle::Silence { 0 } else { FAREWELLS }
     }
 
     /// The time from the packet just made to the next one.

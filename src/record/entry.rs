@@ -234,6 +234,7 @@ pub(crate) enum Crossing {
         len: Option<u32>,
         digest: Option<u32>,
     },
+    /// Silence, or the word that begins and keeps a pause.
     SilenceEncoded {
         len: Option<u32>,
     },

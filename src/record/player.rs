@@ -457,6 +457,28 @@ impl PlayedEncoder {
     }
 }
 
+impl PlayedEncoder {
+    /// A packet that is not coded from sound.
+    fn write(&mut self, packet: &mut Vec<u8>, real: impl Fn(&mut dyn AudioEncoder, &mut Vec<u8>)) {
+        let mut player = self.player.lock();
+        if let Some(inner) = &mut self.inner {
+            real(&mut **inner, packet);
+            let len = sized(Detail::Full, packet.len());
+            player.step(|_| (Crossing::SilenceEncoded { len }, ()));
+            return;
+        }
+        let len = player.step(|recorded| {
+            let len = match recorded {
+                Some(Crossing::SilenceEncoded { len }) => *len,
+                _ => None,
+            };
+            (Crossing::SilenceEncoded { len }, len)
+        });
+        packet.clear();
+        packet.resize(bounded(len), 0);
+    }
+}
+
 impl AudioEncoder for PlayedEncoder {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
         let mut player = self.player.lock();
@@ -480,22 +502,11 @@ impl AudioEncoder for PlayedEncoder {
     }
 
     fn silence(&mut self, packet: &mut Vec<u8>) {
-        let mut player = self.player.lock();
-        if let Some(inner) = &mut self.inner {
-            inner.silence(packet);
-            let len = sized(Detail::Full, packet.len());
-            player.step(|_| (Crossing::SilenceEncoded { len }, ()));
-            return;
-        }
-        let len = player.step(|recorded| {
-            let len = match recorded {
-                Some(Crossing::SilenceEncoded { len }) => *len,
-                _ => None,
-            };
-            (Crossing::SilenceEncoded { len }, len)
-        });
-        packet.clear();
-        packet.resize(bounded(len), 0);
+        self.write(packet, |encoder, packet| encoder.silence(packet));
+    }
+
+    fn pause(&mut self, packet: &mut Vec<u8>) {
+        self.write(packet, |encoder, packet| encoder.pause(packet));
     }
 
     fn set_loss(&mut self, percent: u8) {

@@ -318,6 +318,13 @@ impl AudioEncoder for TappedEncoder {
         recorder.cross(&Crossing::SilenceEncoded { len });
     }
 
+    fn pause(&mut self, packet: &mut Vec<u8>) {
+        self.inner.pause(packet);
+        let mut recorder = self.recorder.lock();
+        let len = sized(recorder.keep().media, packet.len());
+        recorder.cross(&Crossing::SilenceEncoded { len });
+    }
+
     fn set_loss(&mut self, percent: u8) {
         self.inner.set_loss(percent);
         self.recorder.lock().cross(&Crossing::LossExpected { percent });

@@ -116,7 +116,8 @@ proptest! {
         for (info, samples) in read(&packets, len, frame) {
             prop_assert_eq!(info.time, Duration::from_nanos(at as u64 * 1_000_000 / 48));
             let within = &packets[at / len..(at + info.samples).div_ceil(len)];
-            let told = within.iter().filter(|(_, comes, _)| *comes).filter_map(|(level, ..)| *level);
+            let came = within.iter().filter(|(_, comes, _)| *comes);
+            let told = came.filter_map(|(level, ..)| *level);
             let loudest = told.clone().map(|(level, _)| level).min();
             let voice = told.clone().any(|(_, voice)| voice);
             prop_assert_eq!(info.level.of_sender(), loudest.map(|level| (level, voice)));

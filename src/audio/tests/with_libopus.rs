@@ -8,6 +8,8 @@ mod loss;
 #[cfg(feature = "opus")]
 #[path = "losses.rs"]
 mod losses;
+#[path = "neteq.rs"]
+mod neteq;
 #[path = "opus.rs"]
 mod opus;
 #[cfg(feature = "opus")]

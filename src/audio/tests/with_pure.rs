@@ -6,6 +6,8 @@ mod coded;
 mod loss;
 #[path = "losses.rs"]
 mod losses;
+#[path = "neteq.rs"]
+mod neteq;
 #[path = "opus.rs"]
 mod opus;
 #[path = "repair_opus.rs"]

@@ -2,10 +2,10 @@
 //! file, threads or randomness. The same samples give the same scores on the same machine; its
 //! logarithms are the system's.
 //!
-//! It is made to tell a voice from what is around it. What it takes for one and is none (measured, at
-//! a threshold of 50 %): a steady tone between 200 and 450 Hz that is loud, and noise alone that is
-//! nearly as loud as sound can be (white, -13 dBFS). Softer noise, hum, clicks, and tones above and
-//! below that are none to it.
+//! It is made to tell a voice from what is around it. What it takes for one and is none (measured,
+//! at a threshold of 50 %): a steady tone between 200 and 450 Hz that is loud, and noise alone that
+//! is nearly as loud as sound can be (white, -13 dBFS). Softer noise, hum, clicks, and tones above
+//! and below that are none to it.
 
 use std::fmt;
 

@@ -6,8 +6,14 @@ const LEN: usize = 16_000 * 4;
 
 /// Random numbers that are the same everywhere.
 fn noise() -> impl FnMut() -> f64 {
-    let mut random = fastrand::Rng::with_seed(1);
-    move || random.f64() * 2.0 - 1.0
+    let mut state = 12_345_u32;
+    move || {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        f64::from(state) / f64::from(u32::MAX) * 2.0 - 1.0
+    }
 }
 
 /// A resonance of the mouth (Klatt 1980): gives the next output.

@@ -147,7 +147,8 @@ proptest! {
         let mut voices = [true, false].map(|_| Voice::new(short(), Box::new(Loudness), (rate, 1)));
         for (len, is_loud, again) in parts {
             let len = len * (rate as usize / 8_000);
-            voices.iter_mut().for_each(|voice| voice.hear(&vec![if is_loud { LOUD } else { 0 }; len]));
+            let sound = vec![if is_loud { LOUD } else { 0 }; len];
+            voices.iter_mut().for_each(|voice| voice.hear(&sound));
             // As the receiver does: first as many samples as settle a filter.
             voices.iter_mut().for_each(|voice| voice.hear(&[0; 512]));
             if again {
