@@ -1,5 +1,6 @@
 //! Whole sessions over the scripted transport, on virtual time.
 
+mod coded;
 mod later;
 mod levels;
 mod losses;

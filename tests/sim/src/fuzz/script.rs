@@ -83,7 +83,7 @@ impl<'a> Script<'a> {
         let (head, flags) = (self.byte(), self.byte());
         Media {
             line: head & 3,
-            codec: [Codec::Opus, Codec::Vp8, Codec::H264, Codec::Opus][usize::from(head >> 2 & 3)],
+            codec: [Codec::Opus, Codec::Vp8, Codec::H264, Codec::G722][usize::from(head >> 2 & 3)],
             more: flags & 3 == 3,
             first: flags & 12 != 12,
             keyframe: flags & 16 != 0,
