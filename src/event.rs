@@ -244,6 +244,20 @@ pub enum Event {
     },
     /// The peer wants a keyframe of what this side sends on the track.
     KeyframeRequested(TrackId),
+    /// The peer pressed a key of a telephone (DTMF) and let go of it, or nothing was heard of it
+    /// for 200 ms. Once for each press, however many of its packets were lost, but all.
+    Dtmf {
+        /// The track that it came on.
+        track: TrackId,
+        /// `0` to `9`, `A` to `D`, `*` or `#`.
+        digit: char,
+        /// How long it was pressed, as far as is known.
+        duration: Duration,
+    },
+    /// The keys that [`send_dtmf`](crate::Session::send_dtmf) took are sent, and the gap after the
+    /// last one is over; or a re-offer takes none any more or the call ends, and the rest was
+    /// dropped.
+    DtmfSent,
     /// The end, with its reason.
     Closed {
         /// Why.

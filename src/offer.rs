@@ -7,6 +7,10 @@ use std::fmt;
 
 use crate::NegotiateError;
 
+/// The clocks of sound (RFC 7587 section 4.1, RFC 3551 section 4.5): telephone events at any other
+/// stand beside none.
+const KEY_CLOCKS: [u32; 2] = [48_000, 8_000];
+
 /// An SDP offer whose shape was checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -30,6 +34,8 @@ pub(crate) struct MediaLine {
     inband_fec: u128,
     /// Payload types of sound with copies of what was before it (RED, RFC 2198): a bit for each.
     red: u128,
+    /// The clocks at which there are telephone events.
+    key_clocks: Vec<u32>,
 }
 
 impl MediaLine {
@@ -47,6 +53,12 @@ impl MediaLine {
     /// Whether the peer takes sound with copies at all.
     pub(crate) fn offers_red(&self) -> bool {
         self.kind == LineKind::Audio && self.red != 0
+    }
+
+    /// Whether the peer takes telephone events on the times of sound with this clock (RFC 4733
+    /// section 2.1).
+    pub(crate) fn takes_keys(&self, clock_rate: u32) -> bool {
+        self.key_clocks.contains(&clock_rate)
     }
 }
 
@@ -246,6 +258,7 @@ impl Reader {
             opus: 0,
             inband_fec: 0,
             red: 0,
+            key_clocks: Vec::new(),
         });
         Ok(())
     }
@@ -276,12 +289,21 @@ impl Reader {
 
     fn rtpmap(&mut self, value: &str) {
         let Some((payload_type, format)) = value.split_once(' ') else { return };
-        let name = format.split('/').next().unwrap_or_default();
+        let mut parts = format.split('/');
+        let (name, clock) = (parts.next().unwrap_or_default(), parts.next());
         let Some(media) = self.media.last_mut() else { return };
         if name.eq_ignore_ascii_case("opus") {
             media.opus |= bit(payload_type);
         } else if name.eq_ignore_ascii_case("red") {
             media.red |= bit(payload_type);
+        }
+        let clock =
+            clock.and_then(|clock| clock.parse().ok()).filter(|clock| KEY_CLOCKS.contains(clock));
+        if let Some(clock) = clock
+            && name.eq_ignore_ascii_case("telephone-event")
+            && !media.takes_keys(clock)
+        {
+            media.key_clocks.push(clock);
         }
     }
 

@@ -71,6 +71,14 @@ figures! {
         pub encoded_sent: u64,
         /// Media frames that were dropped because the transmit queue was at its limit.
         pub media_dropped: u64,
+        /// Keys of a telephone that the peer pressed and that were told of.
+        pub dtmf_received: u64,
+        /// Keys that were not told of because 256 others were not polled.
+        pub dtmf_dropped: u64,
+        /// Telephone events of the peer that are no key, packet by packet.
+        pub dtmf_ignored: u64,
+        /// Keys of a telephone that were handed to the wire.
+        pub dtmf_sent: u64,
         /// Keyframes asked of the peer.
         pub keyframes_requested: u64,
         /// The round trip to the peer.

@@ -2,12 +2,13 @@
 //!
 //! [`send`] owns the pacing clock, [`queue`] what waits for it; [`receive`] owns order, waiting and
 //! gaps, [`pcm`] what waits to be read. [`codec`] is the seam to the coders, of which [`telephone`]
-//! has G.711 and G.722; [`resample`] is the only place where rates change. Nothing here reads a
-//! clock: time comes in with each call.
+//! has G.711 and G.722; [`resample`] is the only place where rates change; [`dtmf`] is keys of a
+//! telephone. Nothing here reads a clock: time comes in with each call.
 
 mod adapt;
 pub(crate) mod codec;
 mod conceal;
+pub(crate) mod dtmf;
 mod g711;
 mod g722;
 mod level;

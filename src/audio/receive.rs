@@ -14,6 +14,8 @@
 //! - After one that is missing of which it holds a copy, where nothing was overtaken lately: the
 //!   copy is used and nothing waits.
 //! - Taken before: counted as duplicate. Given up before, or of a stream that just ended: late.
+//! - No sound, but a number of the stream (a key of a telephone): it is not missing. The time in
+//!   which such packets take the place of sound is a pause.
 //! - The copy of a missing one that stood in another packet (RED): as if it had come, but repaired.
 //!   Of one that is not missing: nothing.
 //! - Cannot be read: its time is filled like that of a missing one.
@@ -164,7 +166,7 @@ struct Packet {
     /// At 48 kHz.
     rtp_time: u64,
     codec: Codec,
-    is_copy: bool,
+    origin: Origin,
     /// How loud its sender says it is (RFC 6464).
     level: Option<(u8, bool)>,
 }
@@ -176,6 +178,16 @@ struct Held {
     /// When what is missing before it is given up.
     due: Instant,
     data: Vec<u8>,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Itself,
+    /// As a copy in another one.
+    Copy,
+    /// Itself, and it is no sound.
+    Other,
 }
 
 /// Sound in: packets in, samples out.
@@ -319,7 +331,8 @@ impl AudioReceiver {
     ) {
         self.counters.packets += 1;
         if self.admit(seq, rtp_time, ssrc, now) {
-            let packet = Packet { seq, rtp_time, codec: self.arriving, is_copy: false, level };
+            let origin = Origin::Itself;
+            let packet = Packet { seq, rtp_time, codec: self.arriving, origin, level };
             self.take(packet, data, now);
         }
         self.note_sound(now);
@@ -339,8 +352,30 @@ impl AudioReceiver {
         });
         if is_missing && self.held.iter().all(|held| held.packet.seq != seq) {
             let codec = self.arriving;
-            let packet = Packet { seq, rtp_time, codec, is_copy: true, level: None };
+            let packet = Packet { seq, rtp_time, codec, origin: Origin::Copy, level: None };
             self.take(packet, data, now);
+        }
+        self.note_sound(now);
+    }
+
+    /// Takes a packet of the stream that is no sound. It begins none, and is not counted.
+    pub(crate) fn handle_other(&mut self, seq: u64, ssrc: u32, now: Instant) {
+        let is_new = self.stream.as_ref().is_some_and(|stream| {
+            stream.ssrc == ssrc && seq >= stream.next_seq && !stream.doubts(seq)
+        });
+        if !is_new || self.held.iter().any(|held| held.packet.seq == seq) {
+            return;
+        }
+        self.reordering.came(seq, now);
+        let (codec, origin) = (self.arriving, Origin::Other);
+        let packet = Packet { seq, rtp_time: 0, codec, origin, level: None };
+        if self.stream.as_ref().is_some_and(|stream| stream.next_seq == seq) {
+            self.play(packet, &[]);
+            self.release();
+        } else {
+            let due = now + self.reordering.wait(now);
+            self.hold(Held { packet, due, data: Vec::new() }, &[]);
+            self.handle_timeout(now);
         }
         self.note_sound(now);
     }
@@ -363,7 +398,7 @@ impl AudioReceiver {
             data
         } else {
             self.counters.malformed += 1;
-            if packet.is_copy {
+            if packet.origin == Origin::Copy {
                 return;
             }
             &[]
@@ -566,13 +601,13 @@ impl AudioReceiver {
 
     /// Gives a packet out, after what fills the time before it.
     fn play(&mut self, packet: Packet, data: &[u8]) {
-        let Packet { seq, rtp_time, codec, .. } = packet;
+        let Packet { seq, rtp_time, codec, origin, .. } = packet;
         let stream = self.stream.as_mut().expect("packets are played in a stream");
         let is_pause = seq == stream.next_seq && !stream.is_broken;
         let next_time = stream.next_time;
         stream.advance(seq);
         stream.doubted = None;
-        stream.is_broken = data.is_empty();
+        stream.is_broken = data.is_empty() && (origin != Origin::Other || !is_pause);
         if data.is_empty() {
             // Its time may be as wrong as the rest of it: the next packet tells.
             return;
@@ -626,9 +661,13 @@ impl AudioReceiver {
         self.decoded.clear();
         let decoded = lane.decoder.decode(data, &mut self.decoded).min(frames);
         let (decoded, frames) = (decoded as u64 * lane.ticks, frames as u64 * lane.ticks);
-        let origin = if packet.is_copy { AudioOrigin::Repaired } else { AudioOrigin::Decoded };
+        let origin = if packet.origin == Origin::Copy {
+            AudioOrigin::Repaired
+        } else {
+            AudioOrigin::Decoded
+        };
         self.emit_leveled(decoded, origin, packet.level);
-        self.counters.repaired_samples += if packet.is_copy { decoded } else { 0 };
+        self.counters.repaired_samples += if packet.origin == Origin::Copy { decoded } else { 0 };
         self.conceal(frames - decoded);
         duration
     }

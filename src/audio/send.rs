@@ -282,6 +282,13 @@ impl AudioSender {
         }
     }
 
+    /// The RTP time of now, for what goes out beside the sound: not before the last packet's.
+    pub(crate) fn time_at(&mut self, now: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        let at = self.last.map_or(now, |last| last.max(now));
+        rtp_time(at.saturating_duration_since(epoch))
+    }
+
     /// When [`AudioSender::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

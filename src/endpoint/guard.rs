@@ -4,7 +4,7 @@
 //! lends no `&mut Session`, so nothing can be done that the endpoint does not hear of.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Endpoint, SessionId};
 use crate::{
@@ -111,6 +111,25 @@ impl SessionGuard<'_> {
     /// See [`Session::resume_audio`].
     pub fn resume_audio(&mut self, now: Instant) {
         self.session_mut().resume_audio(now);
+    }
+
+    /// See [`Session::send_dtmf`].
+    ///
+    /// # Errors
+    /// See there.
+    pub fn send_dtmf(
+        &mut self,
+        keys: &str,
+        duration: Duration,
+        gap: Duration,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        self.session_mut().send_dtmf(keys, duration, gap, now)
+    }
+
+    /// See [`Session::clear_dtmf`].
+    pub fn clear_dtmf(&mut self, now: Instant) {
+        self.session_mut().clear_dtmf(now);
     }
 
     /// See [`Session::recv_audio`].

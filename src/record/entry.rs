@@ -157,6 +157,13 @@ pub(crate) enum Call {
     PollEvent,
     PauseAudio,
     ResumeAudio,
+    /// Where content is not kept, every key is a zero. Times are in nanoseconds.
+    SendDtmf {
+        keys: String,
+        duration: u64,
+        gap: u64,
+    },
+    ClearDtmf,
 }
 
 /// The way of a datagram.
@@ -271,6 +278,14 @@ pub(crate) enum Crossing {
         score: u8,
     },
     DetectorReset,
+    /// A key of a telephone that the session sends; which one, where content is kept.
+    Tone {
+        line: u8,
+        code: Option<u8>,
+        rtp_time: u64,
+        duration: u64,
+        written: Written,
+    },
 }
 
 impl Crossing {
@@ -281,7 +296,7 @@ impl Crossing {
             C::LocalCandidate | C::RemoteCandidate | C::Offer { .. } | C::Timeout => true,
             C::Media { .. } | C::Keyframe { .. } | C::Message { .. } | C::Goodbye => true,
             C::Threshold { .. } | C::Returned(_) | C::Deadline(_) => true,
-            C::LossExpected { .. } => true,
+            C::LossExpected { .. } | C::Tone { .. } => true,
             C::Datagram { .. } | C::Buffered { .. } | C::Wants { .. } | C::Heard(_) => false,
             C::Transmit { .. } | C::Encoded { .. } | C::SilenceEncoded { .. } => false,
             C::Duration(_) | C::Decoded { .. } | C::Concealed { .. } | C::DecoderReset => false,
@@ -403,6 +418,18 @@ pub(crate) enum Heard {
         line: u8,
         packets: u64,
     },
+    /// A packet of a key of a telephone. Where content is not kept, every key is a zero.
+    Tone {
+        line: u8,
+        seq: u64,
+        rtp_time: u64,
+        ssrc: u32,
+        rate: u32,
+        code: u8,
+        is_first: bool,
+        is_end: bool,
+        ticks: u16,
+    },
 }
 
 /// What a received message is to the session.
@@ -460,20 +487,50 @@ pub(crate) enum Told {
     State(String),
     ChannelOpened(String),
     ChannelClosed,
-    Message { binary: Option<bool>, len: u64, digest: Option<u32> },
+    Message {
+        binary: Option<bool>,
+        len: u64,
+        digest: Option<u32>,
+    },
     MessagesDrained,
     MessagesDropped(u64),
-    TrackStarted { track: u8, source: String, receives: bool, sends: bool },
+    TrackStarted {
+        track: u8,
+        source: String,
+        receives: bool,
+        sends: bool,
+    },
     TrackEnded(u8),
-    TrackStatus { track: u8, enabled: bool },
+    TrackStatus {
+        track: u8,
+        enabled: bool,
+    },
     AudioReadable(u8),
     EncodedReadable(u8),
-    AudioFinished { id: u64, samples: u64 },
+    AudioFinished {
+        id: u64,
+        samples: u64,
+    },
     KeyframeRequested(u8),
     Closed(String),
-    AudioStarted { id: u64 },
-    SpeechStarted { track: u8, time: u64 },
-    SpeechStopped { track: u8, time: u64 },
+    AudioStarted {
+        id: u64,
+    },
+    SpeechStarted {
+        track: u8,
+        time: u64,
+    },
+    SpeechStopped {
+        track: u8,
+        time: u64,
+    },
+    /// The key where content is kept; the duration in nanoseconds.
+    Dtmf {
+        track: u8,
+        digit: Option<char>,
+        duration: u64,
+    },
+    DtmfSent,
 }
 
 /// What the endpoint decided for a session.
@@ -537,6 +594,10 @@ impl Told {
                 Told::SpeechStopped { track: track.0, time: nanos(*time) }
             }
             Event::KeyframeRequested(track) => Told::KeyframeRequested(track.0),
+            Event::Dtmf { track, duration, .. } => {
+                Told::Dtmf { track: track.0, digit: None, duration: nanos(*duration) }
+            }
+            Event::DtmfSent => Told::DtmfSent,
             Event::Closed { reason } => Told::Closed(reason.to_string()),
         }
     }

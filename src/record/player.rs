@@ -19,7 +19,7 @@ use super::entry::{
     Crossing, Heard, Meaning, Negotiation, Path, Value, Written, codec_of, refused,
 };
 use super::recorder::Wants;
-use super::seams::{media_crossing, message_crossing, short};
+use super::seams::{media_crossing, message_crossing, short, tone_crossing};
 use super::tape::{lock, sized};
 use super::{Detail, Keep, RECORD_LEN_MAX};
 use crate::audio::codec::{AudioDecoder, AudioEncoder, Coder};
@@ -29,7 +29,7 @@ use crate::message::{PEER_LEFT, RENEGOTIATE};
 use crate::session::messages::MESSAGE_LEN_MAX;
 use crate::transport::{
     ChannelId, ChannelWritten, IceCredentials, Line, MediaPacket, MediaWrite, MediaWritten,
-    Negotiated, Received, Transport, TransportEvent,
+    Negotiated, Received, TonePacket, ToneWrite, Transport, TransportEvent,
 };
 use crate::{
     Answer, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, TransportId, UdpCandidate,
@@ -285,13 +285,19 @@ impl Transport for Played {
             {
                 (*level, *len) = (*loud, *long);
             }
-            let written = match result {
-                Written::Taken => MediaWritten::Taken,
-                Written::Full => MediaWritten::Dropped,
-                Written::TooLarge(limit) => MediaWritten::TooLarge(size(limit)),
-                Written::Gone => MediaWritten::NotReady,
+            (did, media_written(result))
+        })
+    }
+
+    fn write_tone(&mut self, tone: &ToneWrite, _: Instant) -> MediaWritten {
+        let mut player = self.0.lock();
+        let keep = player.keep;
+        player.step(|recorded| {
+            let result = match recorded {
+                Some(Crossing::Tone { written, .. }) => *written,
+                _ => Written::Gone,
             };
-            (did, written)
+            (tone_crossing(tone, keep, result), media_written(result))
         })
     }
 
@@ -416,9 +422,23 @@ fn event(heard: Heard) -> TransportEvent {
         Heard::BufferedAmountLow(channel) => TransportEvent::BufferedAmountLow(ChannelId(channel)),
         Heard::Stats(stats) => TransportEvent::Stats(stats),
         Heard::PeerReport { line, packets } => TransportEvent::PeerReport { line, packets },
+        Heard::Tone { line, seq, rtp_time, ssrc, rate, code, is_first, is_end, ticks } => {
+            let packet =
+                TonePacket { line, seq, rtp_time, ssrc, rate, code, is_first, is_end, ticks };
+            TransportEvent::Tone(packet)
+        }
         Heard::HungUp => TransportEvent::HungUp,
         Heard::Refused(why) => TransportEvent::Refused(why),
         Heard::Fault(fault) => TransportEvent::Fault(fault),
+    }
+}
+
+fn media_written(written: Written) -> MediaWritten {
+    match written {
+        Written::Taken => MediaWritten::Taken,
+        Written::Full => MediaWritten::Dropped,
+        Written::TooLarge(limit) => MediaWritten::TooLarge(size(limit)),
+        Written::Gone => MediaWritten::NotReady,
     }
 }
 

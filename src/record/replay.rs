@@ -299,6 +299,7 @@ impl Run {
             Call::HoldEvents(hold) => session.hold_events(*hold),
             Call::PauseAudio => session.pause_audio(now),
             Call::ResumeAudio => session.resume_audio(now),
+            Call::ClearDtmf => session.clear_dtmf(now),
             Call::PollTransmit => drop(session.poll_transmit()),
             Call::HandleDatagram { path, len } => self.datagram(*path, *len),
             Call::AcceptOffer { sdp } => return Some(self.offer(sdp)),
@@ -322,6 +323,7 @@ impl Run {
                 return session.poll_event().map(|event| Value::Event(told(&event, keep)));
             }
             Call::SendAudio { .. }
+            | Call::SendDtmf { .. }
             | Call::ClearAudio
             | Call::RecvAudio { .. }
             | Call::SendEncoded { .. }
@@ -346,6 +348,10 @@ impl Run {
                 Some(of_audio(&session.send_audio(frame, now)))
             }
             Call::ClearAudio => Some(of_cleared(&session.clear_audio(now))),
+            Call::SendDtmf { keys, duration, gap } => {
+                let time = Duration::from_nanos;
+                Some(of_encoded(&session.send_dtmf(keys, time(*duration), time(*gap), now)))
+            }
             Call::RecvAudio { track, room } => {
                 let mut samples = vec![0; argument(*room)];
                 let info = session.recv_audio(TrackId(*track), &mut samples)?;
@@ -476,7 +482,7 @@ pub(crate) fn of_audio(result: &Result<AudioId, SendError>) -> Value {
     }
 }
 
-/// What `send_encoded` gave.
+/// What `send_encoded` and `send_dtmf` gave.
 pub(crate) fn of_encoded(result: &Result<(), SendError>) -> Value {
     result.as_ref().map_or_else(|error| Value::Error(format!("{error:?}")), |()| Value::Done)
 }

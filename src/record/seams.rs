@@ -7,19 +7,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::entry::{Crossing, Heard, Meaning, Negotiation, Written, codec_number, refusal};
+use super::entry::{Crossing, Heard, Meaning, Negotiation, Written, codec_number, nanos, refusal};
 use super::mask::mask;
 use super::recorder::Recorder;
 use super::tape::{kept_label, lock, sized};
 use super::{Detail, Keep};
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::audio::dtmf::digit;
 use crate::audio::voice::VoiceDetector;
 use crate::message::{Inbound, classify};
 use crate::offer::LineKind;
 use crate::session::messages::MESSAGE_LEN_MAX;
 use crate::transport::{
     ChannelId, ChannelWritten, IceCredentials, Line, MediaPacket, MediaWrite, MediaWritten,
-    Negotiated, Received, Transport, TransportEvent,
+    Negotiated, Received, TonePacket, ToneWrite, Transport, TransportEvent,
 };
 use crate::{Datagram, LocalCandidate, NegotiateError, Offer, Transmit, UdpCandidate};
 
@@ -110,6 +111,12 @@ impl Transport for Tapped {
         written
     }
 
+    fn write_tone(&mut self, tone: &ToneWrite, now: Instant) -> MediaWritten {
+        let written = self.inner.write_tone(tone, now);
+        self.note_with(|recorder| tone_crossing(tone, recorder.keep(), written.into()));
+        written
+    }
+
     fn request_keyframe(&mut self, line: Line, now: Instant) {
         self.inner.request_keyframe(line, now);
         self.note(Crossing::Keyframe { line });
@@ -187,6 +194,21 @@ pub(super) fn media_crossing(frame: &MediaWrite<'_>, detail: Detail, written: Wr
     }
 }
 
+/// A key of a telephone that the session sends.
+pub(super) fn tone_crossing(tone: &ToneWrite, keep: Keep, written: Written) -> Crossing {
+    let &ToneWrite { line, code, rtp_time, duration } = tone;
+    let code = (keep.media == Detail::Full).then_some(code);
+    Crossing::Tone { line, code, rtp_time, duration: nanos(duration), written }
+}
+
+/// A packet of the peer's keys. Which of the keys it was decides nothing that the session does.
+fn heard_tone(packet: &TonePacket, keep: Keep) -> Heard {
+    let TonePacket { line, seq, rtp_time, ssrc, rate, code, is_first, is_end, ticks } = *packet;
+    let is_kept = keep.media == Detail::Full || digit(code).is_none();
+    let code = if is_kept { code } else { 0 };
+    Heard::Tone { line, seq, rtp_time, ssrc, rate, code, is_first, is_end, ticks }
+}
+
 /// A message that the session sends.
 pub(super) fn message_crossing(
     channel: ChannelId,
@@ -224,6 +246,7 @@ fn heard(event: &TransportEvent, keep: Keep, microphone: Option<u8>) -> Heard {
         TransportEvent::IceDisconnected => Heard::IceDisconnected,
         TransportEvent::Connected => Heard::Connected,
         TransportEvent::Media(packet) => heard_media(packet, keep, microphone),
+        TransportEvent::Tone(packet) => heard_tone(packet, keep),
         TransportEvent::KeyframeRequest(line) => Heard::KeyframeRequest(*line),
         TransportEvent::ChannelOpen(channel, label) => {
             Heard::ChannelOpen { channel: channel.0, label: kept_label(label, keep) }

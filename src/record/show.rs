@@ -10,6 +10,7 @@ use super::entry::{
     Call, Crossing, Entry, Heard, LineOutcome, Path, Routing, Told, Value, Written,
 };
 use super::log::Record;
+use crate::audio::dtmf::digit;
 
 /// The columns before what followed from a call.
 const INDENT: usize = 17;
@@ -76,6 +77,11 @@ fn codec(number: u8) -> &'static str {
         .unwrap_or("unknown codec")
 }
 
+/// The key of a telephone, or `?` for an event that is none.
+fn key(code: u8) -> char {
+    digit(code).unwrap_or('?')
+}
+
 fn seconds(nanos: u64) -> f64 {
     Duration::from_nanos(nanos).as_secs_f64()
 }
@@ -113,6 +119,11 @@ impl fmt::Display for Call {
             Call::ClearAudio => f.write_str("clear_audio"),
             Call::PauseAudio => f.write_str("pause_audio"),
             Call::ResumeAudio => f.write_str("resume_audio"),
+            Call::SendDtmf { keys, duration, gap } => {
+                let (duration, gap) = (seconds(*duration), seconds(*gap));
+                write!(f, "send_dtmf {keys}, {duration:.3} s each, {gap:.3} s between")
+            }
+            Call::ClearDtmf => f.write_str("clear_dtmf"),
             Call::RecvAudio { track, room } => write!(f, "recv_audio track {track}, room {room}"),
             Call::SendEncoded { track, codec: number, time, keyframe, len, .. } => {
                 let (codec, time) = (codec(*number), seconds(*time));
@@ -211,6 +222,11 @@ impl fmt::Display for Crossing {
             C::Copied(0) => f.write_str("  a packet without a copy"),
             C::Copied(frames) => write!(f, "  a packet with a copy of {frames} samples"),
             C::Repaired { frames, .. } => write!(f, "  repaired {frames} samples"),
+            C::Tone { line, code, rtp_time, duration, written } => {
+                let key = code.map_or('?', key);
+                let duration = seconds(*duration);
+                write!(f, "> key {key} line {line} time {rtp_time}, {duration:.3} s: {written}")
+            }
         }
     }
 }
@@ -284,6 +300,12 @@ impl fmt::Display for Heard {
             }
             Heard::PeerReport { line, packets } => {
                 write!(f, "report on {packets} packets, line {line}")
+            }
+            Heard::Tone { line, seq, rtp_time, code, is_first, is_end, ticks, .. } => {
+                let key = key(*code);
+                write!(f, "key {key} line {line} seq {seq} time {rtp_time}, {ticks} ticks")?;
+                f.write_str(if *is_first { ", begins" } else { "" })?;
+                f.write_str(if *is_end { ", ends" } else { "" })
             }
             Heard::HungUp => f.write_str("hung up"),
             Heard::Refused(why) => write!(f, "refused: {why}"),
@@ -360,6 +382,11 @@ impl fmt::Display for Told {
                 write!(f, "speech on track {track} until {:.3} s", seconds(*time))
             }
             Told::KeyframeRequested(track) => write!(f, "keyframe requested, track {track}"),
+            Told::Dtmf { track, digit, duration } => {
+                let (digit, duration) = (digit.unwrap_or('?'), seconds(*duration));
+                write!(f, "key {digit} pressed for {duration:.3} s, track {track}")
+            }
+            Told::DtmfSent => f.write_str("keys sent"),
             Told::Closed(reason) => write!(f, "closed: {reason}"),
             Told::ChannelClosed => f.write_str("channel closed"),
             Told::MessagesDrained => f.write_str("messages drained"),

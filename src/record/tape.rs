@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::entry::{Call, Crossing, Header, Path, Routing, Settings, Told, Value, coders};
 use super::player::{self, Player};
 use super::recorder::Recorder;
 use super::{BEHAVIOUR, Detail, Keep, Recording, mask, seams};
 use crate::audio::codec::{AudioDecoder, AudioEncoder, Coder};
+use crate::audio::dtmf::{KEYS, TONES_MAX};
 use crate::audio::voice::{self, VoiceDetector};
 use crate::config::{AudioIn, AudioOut};
 use crate::session::messages::shortened;
@@ -251,6 +252,19 @@ impl Call {
         }
     }
 
+    pub(crate) fn dtmf(keys: &str, duration: Duration, gap: Duration, recorder: &Recorder) -> Call {
+        let is_full = recorder.keep().media == Detail::Full;
+        // What is refused is refused for the same reason: for its length, or for a character.
+        let kept = keys.chars().take(TONES_MAX + 1).map(|key| match key {
+            ',' => ',',
+            key if is_full => key,
+            key if KEYS.contains(key.to_ascii_uppercase()) => '0',
+            _ => '?',
+        });
+        let (duration, gap) = (super::entry::nanos(duration), super::entry::nanos(gap));
+        Call::SendDtmf { keys: kept.collect(), duration, gap }
+    }
+
     pub(crate) fn encoded(track: u8, frame: &EncodedFrame, recorder: &Recorder) -> Call {
         Call::SendEncoded {
             track,
@@ -289,6 +303,11 @@ pub(super) fn told(event: &Event, keep: Keep) -> Told {
             keep.message_digest(message.as_bytes()),
         ),
         Event::ChannelOpened { label } => Told::ChannelOpened(kept_label(label, keep)),
+        Event::Dtmf { track, digit, duration } => Told::Dtmf {
+            track: track.0,
+            digit: (keep.media == Detail::Full).then_some(*digit),
+            duration: super::entry::nanos(*duration),
+        },
         event => Told::new(event, None, None),
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::entry::{Call, Crossing, Entry, Heard, Meaning, Path, Routing, Told, Value};
 use super::{Archive, Detail, Log, LogSink, Recording, replay};
-use crate::scripted::{Chunk, Content, Frame, Media, decode, encode, stun};
+use crate::scripted::{Chunk, Content, Frame, Media, Tone, decode, encode, stun};
 use crate::{
     AudioFrame, CloseReason, Codec, Config, Datagram, EncodedFrame, Event, LocalCandidate, Message,
     Offer, RemoteCandidate, Seed, Session, TrackId, TransportId,
@@ -24,7 +24,8 @@ const CAMERA: TrackId = TrackId(1);
 
 const SDP: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
     a=fingerprint:sha-256 00:11:22\r\n\
-    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111 110\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=rtpmap:110 telephone-event/48000\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\na=sctp-port:5000\r\n";
 
@@ -165,6 +166,27 @@ impl Rig {
         let media =
             Media { line, codec, more, first, keyframe, talkspurt, level, ssrc, seq, time, data };
         self.hear(Frame::Media(media));
+    }
+
+    /// Keys of a telephone, both ways: two whose end comes, one that nobody ends, one that is none;
+    /// some that are sent, some that are refused.
+    fn keys(&mut self, turn: u8) {
+        let code = if turn == 9 { 16 } else { turn };
+        let (first, end) = (turn.is_multiple_of(3), turn == 0 || turn == 4);
+        let (time, seq) = (u64::from(turn / 3) * 4_800, 1_000 + u64::from(turn));
+        // A stream of their own: the one of the sound has its gaps in other places.
+        let (rate, ssrc, ticks) = (48_000, 6, 960);
+        if turn < 10 {
+            let tone = Tone { line: 0, code, first, end, ticks, rate, ssrc, seq, time };
+            self.hear(Frame::Tone(tone));
+        }
+        let keys = ["1,2", "12E", "#7", ""].get(usize::from(turn.wrapping_sub(5)));
+        if let Some(keys) = keys {
+            let _ = self.make(|session, now| session.send_dtmf(keys, 40 * MS, 30 * MS, now));
+        }
+        if turn == 30 {
+            self.make(Session::clear_dtmf);
+        }
     }
 
     /// Polls everything, and pulls what is told of.
@@ -311,6 +333,7 @@ impl Rig {
             if turn == 27 {
                 self.make(|session, _| session.hold_events(false));
             }
+            self.keys(turn);
             self.pass(20 * MS);
         }
         let long = vec![0; 24_000 * 61];
@@ -511,6 +534,36 @@ fn what_is_kept_of_media_below_a_session_follows_the_detail() {
             }
         }
         assert_eq!(seen.len(), 11, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_keys_follows_the_detail_and_their_number_and_commas_stay() {
+    for detail in DETAILS {
+        let log = plain(detail, Detail::Full);
+        let is_full = detail == Detail::Full;
+        let sent: Vec<&str> = calls(&log)
+            .filter_map(|call| match call {
+                Call::SendDtmf { keys, .. } => Some(keys.as_str()),
+                _ => None,
+            })
+            .collect();
+        let kept = if is_full { ["1,2", "12E", "#7", ""] } else { ["0,0", "00?", "00", ""] };
+        assert_eq!(sent, kept);
+        let (mut out, mut within, mut told) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for crossing in crossings(&log) {
+            match crossing {
+                Crossing::Tone { code, .. } => out.push(*code),
+                Crossing::Heard(Heard::Tone { code, .. }) => drop(within.insert(*code)),
+                Crossing::Returned(Value::Event(Told::Dtmf { digit, .. })) => told.push(*digit),
+                _ => {}
+            }
+        }
+        let [first, ..] = out[..] else { panic!("no key was sent") };
+        assert_eq!(first, is_full.then_some(1));
+        assert!(within.contains(&16), "what is no key is no secret: {within:?}");
+        assert_eq!(within.len(), if is_full { 10 } else { 2 });
+        assert!(told.len() > 2 && told.iter().all(|digit| digit.is_some() == is_full), "{told:?}");
     }
 }
 

@@ -42,6 +42,7 @@ impl Session {
         let awaits_channel =
             !self.outbox.is_empty() && self.timers.deadline(Timer::ChannelOpen).is_some();
         self.closing = Some(Closing { reason, awaits_channel });
+        self.end_keys(now);
         self.end_audio();
         self.timers.clear_all();
         // A client that restarted its call has closed the old one itself, and would take
@@ -104,6 +105,7 @@ impl Session {
         let reason = self.closing.get_or_insert(Closing { reason, awaits_channel: false }).reason;
         self.transport.close(now);
         while self.transport.poll_event().is_some() {}
+        self.end_keys(now);
         self.timers.clear_all();
         self.end_audio();
         self.end_speech();

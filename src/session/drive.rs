@@ -63,6 +63,8 @@ impl Session {
             Timer::Linger => self.finish_now(now),
             Timer::AudioOut => self.send_due_audio(now),
             Timer::AudioIn => self.give_up_on_missing_audio(now),
+            Timer::KeysOut => self.send_due_keys(now),
+            Timer::KeysIn => self.give_up_key(now),
         }
     }
 
@@ -105,6 +107,10 @@ impl Session {
             TransportEvent::Media(packet) => {
                 self.alive(now);
                 self.on_media(&packet, now);
+            }
+            TransportEvent::Tone(packet) => {
+                self.alive(now);
+                self.on_tone(&packet, now);
             }
             TransportEvent::KeyframeRequest(line) => {
                 self.alive(now);
@@ -278,6 +284,7 @@ impl Session {
             sender.start(now);
         }
         self.follow_audio_timers();
+        self.start_keys(now);
         // Traffic that returns gives no more time.
         let waits = self.outbox.is_waiting() && self.timers.deadline(Timer::ChannelOpen).is_none();
         if waits {

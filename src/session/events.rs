@@ -4,6 +4,8 @@
 //! | --- | --- | --- |
 //! | state, tracks, channel, readiness, keyframe wishes, `MessagesDrained`, `MessagesDropped` | one of each key | the newer value takes the place of the one that waits |
 //! | `Message` | counted by the inbox (`session/messages.rs`) | the session ends |
+//! | `DtmfSent` | one | it waits already |
+//! | `Dtmf` | 256, counted by `session/tones.rs` | the newest is dropped, counted |
 //! | `AudioStarted`, `AudioFinished` | places are reserved when the piece is accepted | `send_audio` refuses |
 //! | `SpeechStarted`, `SpeechStopped` | 64 | the oldest two are dropped and counted: they still alternate |
 //! | `Closed` | one | comes last, nothing after it |
@@ -24,6 +26,7 @@ enum Key {
     AudioReadable(TrackId),
     EncodedReadable(TrackId),
     Keyframe(TrackId),
+    DtmfSent,
 }
 
 fn key(event: &Event) -> Option<Key> {
@@ -38,7 +41,8 @@ fn key(event: &Event) -> Option<Key> {
         Event::AudioReadable(id) => Key::AudioReadable(*id),
         Event::EncodedReadable(id) => Key::EncodedReadable(*id),
         Event::KeyframeRequested(id) => Key::Keyframe(*id),
-        Event::Message(_) | Event::Closed { .. } => return None,
+        Event::DtmfSent => Key::DtmfSent,
+        Event::Message(_) | Event::Closed { .. } | Event::Dtmf { .. } => return None,
         Event::AudioStarted { .. } | Event::AudioFinished { .. } => return None,
         Event::SpeechStarted { .. } | Event::SpeechStopped { .. } => return None,
     })

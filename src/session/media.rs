@@ -129,7 +129,8 @@ impl Session {
         self.note(now, |_| Call::ResumeAudio);
         let now = self.clamp(now);
         self.audio_paused = false;
-        if let Some(sender) = &mut self.sender {
+        let is_held = self.keys_out.is_busy();
+        if let Some(sender) = self.sender.as_mut().filter(|_| !is_held) {
             sender.release(now);
             self.follow_audio_timers();
         }
@@ -343,6 +344,8 @@ impl Session {
             (_, false) => self.end_audio(),
             (None, true) => {}
         }
+        let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
+        self.follow_offered_keys(line, now);
         if microphone.is_some_and(|track| track.receives) {
             let preferred = self.tracks.codec(microphone.map(|track| track.id));
             self.listen_to(preferred.unwrap_or(Codec::Opus));
@@ -470,7 +473,7 @@ impl Session {
         }
     }
 
-    fn tell_audio(&mut self, track: TrackId, quiet: bool) {
+    pub(super) fn tell_audio(&mut self, track: TrackId, quiet: bool) {
         let readable = self.receiver.as_ref().is_some_and(AudioReceiver::is_readable);
         if quiet && readable {
             self.events.push(Event::AudioReadable(track));

@@ -35,6 +35,7 @@ mod recorded;
 mod scenarios;
 mod state;
 mod timer;
+mod tones;
 mod tracks;
 
 use std::fmt;
@@ -43,6 +44,7 @@ use std::time::Instant;
 
 use tracing::Span;
 
+use crate::audio::dtmf::{ToneReceiver, ToneSender};
 use crate::audio::{AudioReceiver, AudioSender};
 use crate::entropy::Entropy;
 use crate::message::RENEGOTIATE;
@@ -105,6 +107,12 @@ pub struct Session {
     audio_paused: bool,
     /// Events about pieces of sound that were taken: each has two.
     audio_places: usize,
+    /// Whether the peer's offer has telephone events that go with the sound.
+    takes_keys: bool,
+    keys_in: ToneReceiver,
+    keys_out: ToneSender,
+    /// Key presses whose event was not polled.
+    presses: usize,
     stats: Stats,
 }
 
@@ -188,6 +196,10 @@ impl Session {
             receiver: None,
             audio_paused: false,
             audio_places: 0,
+            takes_keys: false,
+            keys_in: ToneReceiver::default(),
+            keys_out: ToneSender::default(),
+            presses: 0,
             stats: Stats::default(),
             config,
         }
@@ -285,6 +297,7 @@ impl Session {
                 self.stats.messages_received += 1;
             }
             Event::AudioStarted { .. } | Event::AudioFinished { .. } => self.audio_places -= 1,
+            Event::Dtmf { .. } => self.presses -= 1,
             Event::Closed { .. } => self.closed_polled = true,
             _ => {}
         }
@@ -347,6 +360,7 @@ impl Session {
             stats.audio_silence_samples = counters.silence_samples;
             stats.audio_dropped_samples = counters.dropped_samples;
         }
+        stats.dtmf_ignored = self.keys_in.ignored();
         stats.calls_unrecorded = self.tape.as_ref().map_or(0, Tape::missed);
         if let Some(sender) = &self.sender {
             let counters = sender.counters();

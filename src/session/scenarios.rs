@@ -1,6 +1,7 @@
 //! Whole sessions over the scripted transport, on virtual time.
 
 mod coded;
+mod keys;
 mod later;
 mod levels;
 mod losses;

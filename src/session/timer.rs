@@ -22,11 +22,15 @@ pub(crate) enum Timer {
     AudioOut,
     /// Missing audio was waited for long enough: the gap is filled.
     AudioIn,
+    /// The next key of a telephone is due, or the last one is over.
+    KeysOut,
+    /// A key that the peer pressed is over, though nobody said so.
+    KeysIn,
 }
 
 impl Timer {
     /// In the order in which they fire when several are due at once: endings first.
-    pub(crate) const ALL: [Timer; 8] = [
+    pub(crate) const ALL: [Timer; 10] = [
         Timer::Connecting,
         Timer::Ice,
         Timer::ChannelOpen,
@@ -35,6 +39,8 @@ impl Timer {
         Timer::Linger,
         Timer::AudioOut,
         Timer::AudioIn,
+        Timer::KeysOut,
+        Timer::KeysIn,
     ];
 
     /// A word for logs.
@@ -48,6 +54,8 @@ impl Timer {
             Timer::Linger => "linger",
             Timer::AudioOut => "audio out",
             Timer::AudioIn => "audio in",
+            Timer::KeysOut => "keys out",
+            Timer::KeysIn => "keys in",
         }
     }
 }

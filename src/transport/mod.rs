@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use self::certificate::Certificate;
 use self::real::Real;
+pub(crate) use crate::audio::dtmf::TonePacket;
 use crate::{
     Answer, Codec, Config, Datagram, LocalCandidate, MediaKind, NegotiateError, Offer, Transmit,
     UdpCandidate,
@@ -95,6 +96,10 @@ pub(crate) trait Transport: fmt::Debug + Send {
 
     /// Sends a coded frame.
     fn write_media(&mut self, frame: &MediaWrite<'_>, now: Instant) -> MediaWritten;
+
+    /// Sends a key of a telephone: all its packets, each at its time. The next one at the earliest
+    /// 50 ms after its end.
+    fn write_tone(&mut self, tone: &ToneWrite, now: Instant) -> MediaWritten;
 
     /// Asks the peer for a keyframe (PLI).
     fn request_keyframe(&mut self, line: Line, now: Instant);
@@ -186,6 +191,18 @@ pub(crate) struct MediaWrite<'a> {
     pub(crate) data: &'a [u8],
 }
 
+/// A key of a telephone to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToneWrite {
+    pub(crate) line: Line,
+    /// Of the event (RFC 4733 section 3.2).
+    pub(crate) code: u8,
+    /// When it begins, as in [`MediaWrite`].
+    pub(crate) rtp_time: u64,
+    /// 40 ms to 6 s.
+    pub(crate) duration: Duration,
+}
+
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MediaWritten {
@@ -220,6 +237,7 @@ pub(crate) enum TransportEvent {
     /// ICE and DTLS are done.
     Connected,
     Media(MediaPacket),
+    Tone(TonePacket),
     KeyframeRequest(Line),
     ChannelOpen(ChannelId, String),
     ChannelData(ChannelId, bool, Vec<u8>),

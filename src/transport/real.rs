@@ -60,18 +60,18 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use str0m::media::{KeyframeRequestKind, MediaTime};
+use str0m::media::{KeyframeRequestKind, MediaTime, TelephoneEvent};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Input, Output as EngineOutput, Rtc, RtcError};
 
 use self::negotiate::{CHANNEL_BYTES_MAX, History, Settings};
-use self::output::{Counters, Output};
+use self::output::{Counters, LineState, Output};
 use self::rng::SessionRng;
 use self::sdp::REMOTE_CANDIDATES_MAX;
 use super::stun::{self, Class};
 use super::{
     ChannelId, ChannelWritten, IceCredentials, Line, MediaWrite, MediaWritten, Negotiated,
-    NegotiatedLine, Received, Transport, TransportEvent, TransportSetup,
+    NegotiatedLine, Received, ToneWrite, Transport, TransportEvent, TransportSetup,
 };
 use crate::{
     Answer, Config, Datagram, LocalCandidate, NegotiateError, Offer, Transmit, UdpCandidate,
@@ -95,6 +95,10 @@ const SOURCES_MAX: usize = 256;
 /// What RED adds to a frame and its copy: a header of 4 bytes for the copy and one of 1 (RFC 2198
 /// section 3).
 const RED_OVERHEAD: usize = 5;
+
+/// How loud a key is said to be, in dB below full power (RFC 4733 section 2.3.4): what libwebrtc
+/// says.
+const TONE_VOLUME: u8 = 10;
 
 /// The largest datagram that is read. Peers keep to 1500 bytes, an Ethernet frame, and less.
 const DATAGRAM_MAX: usize = 2048;
@@ -516,6 +520,31 @@ impl Transport for Real {
         if let Some(Some(line)) = self.out.lines.get_mut(usize::from(frame.line)) {
             line.copied_len = redundant.then_some(frame.data.len());
         }
+        match written.flatten() {
+            Some(()) => MediaWritten::Taken,
+            None => MediaWritten::NotReady,
+        }
+    }
+
+    fn write_tone(&mut self, tone: &ToneWrite, now: Instant) -> MediaWritten {
+        let line = self.out.lines.get(usize::from(tone.line)).and_then(Option::as_ref);
+        let is_ready = |line: &&LineState| line.sends && line.tone.is_some() && self.out.connected;
+        let Some(line) = line.filter(is_ready) else { return MediaWritten::NotReady };
+        // The engine finds the payload type by the clock of the sound.
+        let Some(&(sound, pt)) = line.codecs.first() else { return MediaWritten::NotReady };
+        if self.out.is_full() {
+            self.out.counters.media_refused += 1;
+            return MediaWritten::Dropped;
+        }
+        let time = tone.rtp_time.wrapping_add(u64::from(line.time_offset));
+        let time = MediaTime::new(time, output::clock(sound));
+        let (mid, duration) = (line.mid, tone.duration);
+        let event = TelephoneEvent { event: tone.code, end: true, volume: TONE_VOLUME, duration };
+        let written = self.run(now, |rtc| {
+            let writer = rtc.writer(mid)?.telephone_event(event);
+            let written = writer.write(pt, now, time, &[][..]);
+            written.inspect_err(|error| tracing::debug!(%error, "a key is not sent")).ok()
+        });
         match written.flatten() {
             Some(()) => MediaWritten::Taken,
             None => MediaWritten::NotReady,

@@ -16,6 +16,7 @@
 //! | close_notify | [`Frame::Goodbye`] |
 //! | SRTP packet | [`Frame::Media`], one or several for a coded frame |
 //! | RED, from us | the frame before, in the same datagram, once more |
+//! | packets of a key of a telephone | [`Frame::Tone`]: of ours one for each segment, at once |
 //! | PLI, receiver report | [`Frame::Keyframe`], [`Frame::Report`] and [`Frame::Arrived`] |
 //! | SCTP | [`Frame::Chunk`] and [`Frame::Ack`], see [`Stream`] |
 //! | the engine's own doings | [`Frame::IceLost`], [`Frame::IceFound`], [`Frame::Refused`], [`Frame::Fault`] |
@@ -38,8 +39,8 @@ use bytes::Bytes;
 
 use super::{
     ChannelId, ChannelWritten, IceCredentials, Line, MediaPacket, MediaWrite, MediaWritten,
-    Negotiated, NegotiatedLine, Received, TRANSMIT_BYTES_MAX, Transport, TransportEvent,
-    TransportSetup, TransportStats,
+    Negotiated, NegotiatedLine, Received, TRANSMIT_BYTES_MAX, TonePacket, ToneWrite, Transport,
+    TransportEvent, TransportSetup, TransportStats,
 };
 use crate::offer::MediaLine;
 use crate::time::earlier;
@@ -51,7 +52,7 @@ use crate::{
 pub use stream::{Arrival, BUFFERED_BYTES_MAX, MESSAGE_LEN_MAX, Stream};
 pub use wire::{
     CHUNK_OVERHEAD, Chunk, Content, Frame, Frames, HEADER_LEN, MAGIC, MEDIA_OVERHEAD, Malformed,
-    Media, VERSION, datagram, decode, encode, frames,
+    Media, Tone, VERSION, datagram, decode, encode, frames,
 };
 
 /// How often consent is asked for: as often as the real engine does.
@@ -296,6 +297,39 @@ impl Transport for Scripted {
         MediaWritten::Taken
     }
 
+    /// The engine's packets are one every 20 ms; here all that they say leaves at once. They take no
+    /// numbers of the sound.
+    fn write_tone(&mut self, tone: &ToneWrite, _now: Instant) -> MediaWritten {
+        let sends = self.is_secure && !self.is_closing && self.sends(tone.line, Codec::Opus);
+        if !sends {
+            return MediaWritten::NotReady;
+        }
+        let total = u64::try_from(tone.duration.as_millis()).unwrap_or(u64::MAX) * 48;
+        let mut begin = 0;
+        let mut segments = Vec::new();
+        while begin == 0 || begin < total {
+            let ticks = (total - begin).min(u16::MAX.into());
+            segments.push(Frame::Tone(Tone {
+                line: tone.line,
+                code: tone.code,
+                first: begin == 0,
+                end: begin + ticks == total,
+                ticks: ticks as u16,
+                rate: 48_000,
+                ssrc: u32::from(tone.line),
+                seq: self.next_seq[usize::from(tone.line)],
+                time: tone.rtp_time + begin,
+            }));
+            begin += ticks.max(1);
+        }
+        let bytes = encode(&segments);
+        if self.transmit_bytes + bytes.len() > TRANSMIT_BYTES_MAX {
+            return MediaWritten::Dropped;
+        }
+        self.send(bytes);
+        MediaWritten::Taken
+    }
+
     fn request_keyframe(&mut self, line: Line, _now: Instant) {
         if self.is_secure && !self.is_closing && self.receives(line) {
             self.send(encode(&[Frame::Keyframe { line }]));
@@ -528,6 +562,7 @@ impl Scripted {
                 }
             }
             Frame::Media(ref media) => self.handle_media(media),
+            Frame::Tone(tone) => self.handle_tone(&tone),
         }
     }
 
@@ -599,6 +634,26 @@ impl Scripted {
             repaired: false,
             level: media.level,
             data,
+        }));
+    }
+
+    fn handle_tone(&mut self, tone: &Tone) {
+        if !self.receives(tone.line) {
+            return;
+        }
+        let Tone { line, code, first, end, ticks, rate, ssrc, seq, time } = *tone;
+        let expected = &mut self.expected_seq[usize::from(line)];
+        *expected = expected.map(|expected| expected.max(seq + 1));
+        self.events.push_back(TransportEvent::Tone(TonePacket {
+            line,
+            seq,
+            rtp_time: time,
+            ssrc,
+            rate,
+            code,
+            is_first: first,
+            is_end: end,
+            ticks,
         }));
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use smallrtc::{
@@ -107,6 +107,9 @@ pub(crate) enum ControlCommand {
     PauseAudio,
     ResumeAudio,
     AudioProgress(AudioId, Answer<Option<AudioProgress>>),
+    /// Keys, how long each is, and the gap between them.
+    SendDtmf(String, Duration, Duration, Answer<Result<(), SendError>>),
+    ClearDtmf,
     SendEncoded(TrackId, EncodedFrame, Answer<Result<(), SendError>>),
     RequestKeyframe(TrackId),
     RequestRenegotiation,
@@ -345,7 +348,6 @@ impl<T> Drop for Lane<T> {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
     use smallrtc::Event;

@@ -1,6 +1,7 @@
 //! One call, as the application sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_channel::Sender;
 use smallrtc::signaling::Call;
@@ -130,6 +131,24 @@ impl Peer {
         self.sender.audio_progress(id).await
     }
 
+    /// See [`PeerSender::send_dtmf`].
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn send_dtmf(
+        &self,
+        keys: &str,
+        duration: Duration,
+        gap: Duration,
+    ) -> Result<(), SendError> {
+        self.sender.send_dtmf(keys, duration, gap).await
+    }
+
+    /// See [`PeerSender::clear_dtmf`].
+    pub async fn clear_dtmf(&self) {
+        self.sender.clear_dtmf().await;
+    }
+
     /// See [`PeerSender::send_message`].
     ///
     /// # Errors
@@ -214,6 +233,26 @@ impl PeerSender {
     pub async fn audio_progress(&self, id: AudioId) -> Option<AudioProgress> {
         let command = |answer| ControlCommand::AudioProgress(id, answer);
         self.ask(&self.outbound.control, command).await.flatten()
+    }
+
+    /// Queues keys of a telephone; see `Session::send_dtmf`. Waits for the driver's next turn, not
+    /// for the keys: `Event::DtmfSent` tells of those.
+    ///
+    /// # Errors
+    /// As `Session::send_dtmf`; `Closed` when the call has ended.
+    pub async fn send_dtmf(
+        &self,
+        keys: &str,
+        duration: Duration,
+        gap: Duration,
+    ) -> Result<(), SendError> {
+        let command = |answer| ControlCommand::SendDtmf(keys.to_owned(), duration, gap, answer);
+        self.ask(&self.outbound.control, command).await.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// Drops the keys that have not begun.
+    pub async fn clear_dtmf(&self) {
+        self.tell(ControlCommand::ClearDtmf).await;
     }
 
     /// Sends a message, or queues it until the data channel opens. Waits while the queue is full.

@@ -120,6 +120,10 @@ impl Link {
                 self.audio.retry_now(now);
             }
             ControlCommand::AudioProgress(id, answer) => answer.give(session.audio_progress(id)),
+            ControlCommand::SendDtmf(keys, duration, gap, answer) => {
+                answer.give(session.send_dtmf(&keys, duration, gap, now));
+            }
+            ControlCommand::ClearDtmf => session.clear_dtmf(now),
             ControlCommand::SendEncoded(track, frame, answer) => {
                 answer.give(session.send_encoded(track, frame, now))
             }

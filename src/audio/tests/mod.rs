@@ -3,6 +3,7 @@
 mod clear;
 mod coders;
 mod day;
+mod dtmf;
 mod idle;
 mod levels;
 mod null;

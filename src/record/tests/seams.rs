@@ -18,7 +18,7 @@ use crate::config::{AudioIn, AudioOut};
 use crate::session::messages::MESSAGE_LEN_MAX;
 use crate::transport::{
     ChannelId, ChannelWritten, IceCredentials, Line, MediaPacket, MediaWrite, MediaWritten,
-    Negotiated, NegotiatedLine, Received, Transport, TransportEvent, TransportStats,
+    Negotiated, NegotiatedLine, Received, ToneWrite, Transport, TransportEvent, TransportStats,
 };
 use crate::{
     Answer, AudioId, CloseReason, ConnectionState, MediaKind, RemoteCandidate, Source, Track,
@@ -63,6 +63,10 @@ impl Transport for Prepared {
     fn handle_timeout(&mut self, _: Instant) {}
 
     fn write_media(&mut self, _: &MediaWrite<'_>, _: Instant) -> MediaWritten {
+        self.media.pop_front().unwrap()
+    }
+
+    fn write_tone(&mut self, _: &ToneWrite, _: Instant) -> MediaWritten {
         self.media.pop_front().unwrap()
     }
 

@@ -112,6 +112,11 @@ fn each_call_is_told_with_its_arguments_and_what_was_left_out_is_not() {
         (Call::ClearAudio, "clear_audio"),
         (Call::PauseAudio, "pause_audio"),
         (Call::ResumeAudio, "resume_audio"),
+        (
+            Call::SendDtmf { keys: "00,0".to_owned(), duration: 100_000_000, gap: 70_000_000 },
+            "send_dtmf 00,0, 0.100 s each, 0.070 s between",
+        ),
+        (Call::ClearDtmf, "clear_dtmf"),
         (Call::RecvAudio { track: 0, room: 960 }, "recv_audio track 0, room 960"),
         (Call::RecvEncoded { track: 2 }, "recv_encoded track 2"),
         (Call::RequestKeyframe { track: 2 }, "request_keyframe track 2"),
@@ -341,8 +346,30 @@ fn what_the_transport_told_is_shown_in_words() {
         (Heard::Stats(TransportStats::default()), "stats"),
         (Heard::Stats(stats), "stats 42 ms round trip 0.25 of ours lost 0.5 of theirs lost"),
         (Heard::PeerReport { line: 1, packets: 9 }, "report on 9 packets, line 1"),
+        (heard_tone(5, true, false), "key 5 line 1 seq 8 time 9, 4800 ticks, begins"),
+        (heard_tone(16, false, true), "key ? line 1 seq 8 time 9, 4800 ticks, ends"),
         (Heard::HungUp, "hung up"),
         (Heard::Fault("no key".to_owned()), "fault: no key"),
+    ]);
+}
+
+fn heard_tone(code: u8, is_first: bool, is_end: bool) -> Heard {
+    let (line, seq, rtp_time, ssrc, rate, ticks) = (1, 8, 9, 7, 48_000, 4_800);
+    Heard::Tone { line, seq, rtp_time, ssrc, rate, code, is_first, is_end, ticks }
+}
+
+#[test]
+fn keys_that_were_sent_are_shown_where_they_are_known() {
+    let tone = |code| Crossing::Tone {
+        line: 1,
+        code,
+        rtp_time: 960,
+        duration: 40_000_000,
+        written: Written::Taken,
+    };
+    assert_words(vec![
+        (tone(Some(11)), "> key # line 1 time 960, 0.040 s: taken"),
+        (tone(None), "> key ? line 1 time 960, 0.040 s: taken"),
     ]);
 }
 
@@ -377,6 +404,7 @@ fn what_the_application_was_told_is_shown_in_words() {
         receives,
         sends,
     };
+    let pressed = |digit| Told::Dtmf { track: 1, digit, duration: 100_000_000 };
     assert_words(vec![
         (Told::State("connected".to_owned()), "state connected"),
         (Told::ChannelOpened("chat".to_owned()), "channel opened: chat"),
@@ -396,6 +424,9 @@ fn what_the_application_was_told_is_shown_in_words() {
         (Told::AudioStarted { id: 2 }, "piece 2 begins"),
         (Told::AudioFinished { id: 2, samples: 480 }, "piece 2 out, 480 samples"),
         (Told::KeyframeRequested(1), "keyframe requested, track 1"),
+        (pressed(Some('#')), "key # pressed for 0.100 s, track 1"),
+        (pressed(None), "key ? pressed for 0.100 s, track 1"),
+        (Told::DtmfSent, "keys sent"),
         (Told::Closed("lost".to_owned()), "closed: lost"),
     ]);
 }

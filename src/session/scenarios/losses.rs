@@ -3,8 +3,8 @@
 use super::*;
 use crate::Answer;
 use crate::transport::{
-    ChannelId, ChannelWritten, Line, MediaWrite, MediaWritten, Negotiated, Received, Transport,
-    TransportEvent,
+    ChannelId, ChannelWritten, Line, MediaWrite, MediaWritten, Negotiated, Received, ToneWrite,
+    Transport, TransportEvent,
 };
 use crate::{Transmit, UdpCandidate};
 
@@ -40,6 +40,10 @@ impl Transport for Refusing {
     fn handle_timeout(&mut self, _: Instant) {}
 
     fn write_media(&mut self, _: &MediaWrite<'_>, _: Instant) -> MediaWritten {
+        self.media
+    }
+
+    fn write_tone(&mut self, _: &ToneWrite, _: Instant) -> MediaWritten {
         self.media
     }
 

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use str0m::change::SdpOffer;
 use str0m::config::{DtlsCert, DtlsVersion};
-use str0m::media::{Direction, Mid};
+use str0m::format::{Codec as EngineCodec, FormatParams};
+use str0m::media::{Direction, Frequency, Mid};
 use str0m::rtp::Extension;
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig, RtcError};
 
 use super::dtls;
-use super::output::{LineState, codec};
+use super::output::{LineState, clock, codec};
 use super::rng::Entered;
 use super::sdp;
 use crate::offer::{LineKind, MediaLine};
@@ -169,6 +170,12 @@ impl Settings {
                 Codec::Vp8 | Codec::H264 => {}
             }
         }
+        // Keys of a telephone at the clock of Opus, and at that of telephones, which some peers
+        // send all the same.
+        for (pt, clock) in [(110, Frequency::FORTY_EIGHT_KHZ), (126, Frequency::EIGHT_KHZ)] {
+            let (codec, format) = (EngineCodec::Tele, FormatParams::default());
+            config.codec_config().add_config(pt.into(), None, codec, clock, None, format);
+        }
         // Baseline and constrained baseline in whole pictures (packetization mode 1): what every
         // browser and phone sends (RFC 7742 section 6.2).
         config.codec_config().add_h264(127.into(), Some(121.into()), true, 0x42_001f);
@@ -299,6 +306,7 @@ pub(super) fn lines(
             sends: may_send,
             codecs: Vec::new(),
             heard: Codec::Opus,
+            tone: None,
             time_offset,
             copies,
             copied_len: known.filter(|_| copies).and_then(|known| known.copied_len),
@@ -327,7 +335,11 @@ fn takes_red(rtc: &mut Rtc, line: &MediaLine, mid: Mid) -> bool {
 fn media_line(rtc: &mut Rtc, mut state: LineState) -> Option<(NegotiatedLine, Option<LineState>)> {
     let direction = rtc.media(state.mid).filter(|media| !media.disabled())?.direction();
     let writer = rtc.writer(state.mid)?;
+    let mut tones = Vec::new();
     for params in writer.payload_params() {
+        if params.spec().codec == EngineCodec::Tele {
+            tones.push((params.spec().clock_rate, params.pt()));
+        }
         let Some(codec) = codec(params.spec().codec) else { continue };
         if state.codecs.iter().all(|(known, _)| *known != codec) {
             state.codecs.push((codec, params.pt()));
@@ -337,6 +349,9 @@ fn media_line(rtc: &mut Rtc, mut state: LineState) -> Option<(NegotiatedLine, Op
     let receives = matches!(direction, Direction::SendRecv | Direction::RecvOnly);
     let codec = state.codecs.first()?.0;
     state.heard = codec;
+    // On the times of the sound that it stands in the place of (RFC 4733 section 2.1).
+    let tone = tones.iter().find(|(rate, _)| *rate == clock(codec));
+    state.tone = tone.map(|(_, pt)| *pt);
     // RED wraps Opus alone: the other codecs of sound know no copies.
     state.copies &= codec == Codec::Opus;
     let LineState { kind, sends, copies, .. } = state;

@@ -12,7 +12,7 @@ use str0m::stats::{MediaEgressStats, MediaIngressStats, PeerStats};
 use str0m::{Event, IceConnectionState, Rtc};
 
 use crate::transport::{
-    ChannelId, Line, MediaPacket, TRANSMIT_BYTES_MAX, TransportEvent, TransportStats,
+    ChannelId, Line, MediaPacket, TRANSMIT_BYTES_MAX, TonePacket, TransportEvent, TransportStats,
 };
 use crate::{Codec, MediaKind, Offer, Transmit, TransportId};
 
@@ -26,6 +26,10 @@ pub(super) const CHANNELS_MAX: usize = 256;
 
 /// Streams of ours whose numbers are followed: two for each line that an offer may have.
 const STREAMS_MAX: usize = 2 * Offer::MEDIA_LINES_MAX;
+
+/// Packets of a stream that are no sound, and whose places in it are known. 1024: what is sent of
+/// keys between two reports is a quarter of that.
+const TONES_MAX: usize = 1024;
 
 /// Datagrams are copied into blocks of this size and handed out as slices of them; a block that
 /// nobody holds any more is used again, so sending allocates nothing in the steady state.
@@ -44,6 +48,8 @@ pub(super) struct LineState {
     pub(super) codecs: Vec<(Codec, Pt)>,
     /// The codec of the last packet that came: its clock is what the engine's jitter is told in.
     pub(super) heard: Codec,
+    /// The payload type of keys of a telephone at the clock of sound, if the peer takes them.
+    pub(super) tone: Option<Pt>,
     /// Added to every RTP time: a stream does not start at zero (RFC 3550 section 5.1).
     pub(super) time_offset: u32,
     /// Whether the peer takes frames with copies (RED), and is to get them.
@@ -104,6 +110,7 @@ pub(super) struct Output {
     crowded: Vec<ChannelId>,
     low: Vec<ChannelId>,
     media: Vec<MediaPacket>,
+    tones: Vec<TonePacket>,
     /// Lines whose keyframe is wanted; one datagram may ask for several.
     keyframes: Vec<Line>,
     stats: StatsBatch,
@@ -125,12 +132,38 @@ struct Drain {
 }
 
 /// A stream of ours.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     ssrc: u32,
     /// The number of its newest packet, and how many there were.
     last: u16,
     packets: u64,
+    /// Which of them were no sound, counted from one; and how many before those.
+    tones: VecDeque<u64>,
+    tones_before: u64,
+}
+
+impl Stream {
+    fn new(ssrc: u32) -> Stream {
+        Stream { ssrc, last: 0, packets: 0, tones: VecDeque::new(), tones_before: 0 }
+    }
+
+    fn sent(&mut self, number: u16, packets: u64, is_tone: bool) {
+        (self.last, self.packets) = (number, self.packets + packets);
+        if is_tone {
+            if self.tones.len() == TONES_MAX {
+                self.tones.pop_front();
+                self.tones_before += 1;
+            }
+            self.tones.push_back(self.packets);
+        }
+    }
+
+    /// How many of its first packets are sound.
+    fn frames(&self, packets: u64) -> u64 {
+        let tones = self.tones.partition_point(|at| *at <= packets) as u64;
+        packets.saturating_sub(self.tones_before + tones)
+    }
 }
 
 /// What the peer's reports name of a line's packets.
@@ -217,6 +250,12 @@ impl Output {
             }
             self.media = media;
         }
+        if !self.tones.is_empty() {
+            self.tones.sort_by_key(|packet| packet.line);
+            for packet in std::mem::take(&mut self.tones) {
+                self.push(TransportEvent::Tone(packet));
+            }
+        }
         if !self.low.is_empty() {
             let mut low = std::mem::take(&mut self.low);
             low.sort_unstable();
@@ -271,6 +310,7 @@ impl Output {
                 self.fault(format!("{EVENTS_MAX} events were not polled"));
             }
             TransportEvent::Media(_)
+            | TransportEvent::Tone(_)
             | TransportEvent::Stats(_)
             | TransportEvent::PeerReport { .. }
             | TransportEvent::KeyframeRequest(_) => self.counters.events_dropped += 1,
@@ -306,6 +346,10 @@ impl Output {
 
     fn media(&mut self, data: MediaData, rtc: &mut Rtc) {
         let Some((line, state)) = self.line(data.mid) else { return };
+        if data.params.spec().codec == EngineCodec::Tele {
+            self.tones.extend(tone(line, self.ssrc, &data));
+            return;
+        }
         let Some(codec) = codec(data.params.spec().codec) else { return };
         let ssrc = match state.kind {
             MediaKind::Audio => self.ssrc,
@@ -392,16 +436,23 @@ impl Output {
     fn follow(&mut self, contents: &[u8]) {
         let Some(ssrc) = stream_of(contents) else { return };
         let number = u16::from_be_bytes([contents[2], contents[3]]);
+        let is_tone = self.is_tone(contents[1] & 0x7f);
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
             let ahead = number.wrapping_sub(stream.last);
             // What is repeated lies behind.
-            if ahead < 1 << 15 {
-                stream.packets += u64::from(ahead);
-                stream.last = number;
+            if (1..1 << 15).contains(&ahead) {
+                stream.sent(number, ahead.into(), is_tone);
             }
         } else if self.streams.len() < STREAMS_MAX {
-            self.streams.push(Stream { ssrc, last: number, packets: 1 });
+            let mut stream = Stream::new(ssrc);
+            stream.sent(number, 1, is_tone);
+            self.streams.push(stream);
         }
+    }
+
+    fn is_tone(&self, payload_type: u8) -> bool {
+        let tones = self.lines.iter().flatten().filter_map(|line| line.tone);
+        tones.into_iter().any(|tone| *tone == payload_type)
     }
 
     /// What the peer's last report says of a line's sound. Counted from the newest packet back: how
@@ -416,16 +467,21 @@ impl Output {
         let Some(tx) = api.stream_tx_by_mid(stats.mid, stats.rid) else { return };
         let ssrc = *tx.ssrc();
         let stream = |ssrc: u32| self.streams.iter().find(|stream| stream.ssrc == ssrc);
-        let Some(&Stream { last, packets, .. }) = stream(ssrc) else { return };
-        let behind = last.wrapping_sub(*remote.maximum_sequence_number as u16);
-        let Some(packets) = packets.checked_sub(u64::from(behind)) else { return };
+        let Some(known) = stream(ssrc) else { return };
+        let behind = known.last.wrapping_sub(*remote.maximum_sequence_number as u16);
+        let Some(packets) = known.packets.checked_sub(u64::from(behind)) else { return };
+        let packets = known.frames(packets);
         let at = self.reports.partition_point(|report| report.line < line);
         if self.reports.get(at).is_none_or(|report| report.line != line) {
             let new = LineReport { line, ssrc, before: 0, packets: 0, is_news: false };
             self.reports.insert(at, new);
         }
         let old = self.reports[at].ssrc;
-        let before = if old == ssrc { 0 } else { stream(old).map_or(0, |stream| stream.packets) };
+        let before = if old == ssrc {
+            0
+        } else {
+            stream(old).map_or(0, |stream| stream.frames(stream.packets))
+        };
         let report = &mut self.reports[at];
         report.ssrc = ssrc;
         report.before += before;
@@ -531,6 +587,23 @@ pub(super) fn clock(codec: Codec) -> Frequency {
         Codec::Pcmu | Codec::Pcma | Codec::G722 => Frequency::EIGHT_KHZ,
         Codec::Vp8 | Codec::H264 => Frequency::NINETY_KHZ,
     }
+}
+
+/// A packet of the peer's keys: its first report (RFC 4733 section 2.3). The engine has found it
+/// whole.
+fn tone(line: Line, ssrc: u32, data: &MediaData) -> Option<TonePacket> {
+    let &[code, flags, high, low, ..] = &data.data[..] else { return None };
+    Some(TonePacket {
+        line,
+        seq: **data.seq_range.end(),
+        rtp_time: data.time.numer(),
+        ssrc,
+        rate: data.params.spec().clock_rate.get(),
+        code,
+        is_first: data.audio_start_of_talk_spurt,
+        is_end: flags & 0x80 != 0,
+        ticks: u16::from_be_bytes([high, low]),
+    })
 }
 
 pub(super) fn codec(codec: EngineCodec) -> Option<Codec> {
@@ -683,6 +756,7 @@ mod tests {
             sends: true,
             codecs: Vec::new(),
             heard: Codec::Vp8,
+            tone: None,
             time_offset: 0,
             copies: false,
             copied_len: None,

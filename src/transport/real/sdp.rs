@@ -183,8 +183,8 @@ fn line_for_engine(kind: LineKind, line: &str, formats: &[&str]) -> String {
 }
 
 /// The payload types of the section that stand for a codec of ours, for its repair stream (RFC
-/// 4588) or for sound of it with copies (RED, RFC 2198), in the peer's order; none when all are to
-/// be kept.
+/// 4588), for sound of it with copies (RED, RFC 2198) or for keys of a telephone beside it (RFC
+/// 4733), in the peer's order; none when all are to be kept.
 fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
     let codecs: &[&str] = match kind {
         LineKind::Audio => &["opus", "g722", "pcmu", "pcma"],
@@ -196,10 +196,13 @@ fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
         lines.filter_map(|line| line.split_once(' '))
     };
     let (mut ours, mut red): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut keys: Vec<&str> = Vec::new();
     for (format, codec) in about("a=rtpmap:") {
         let name = codec.split('/').next().unwrap_or_default();
         if kind == LineKind::Audio && name.eq_ignore_ascii_case("red") {
             red.push(format);
+        } else if kind == LineKind::Audio && name.eq_ignore_ascii_case("telephone-event") {
+            keys.push(format);
         } else if codecs.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             ours.push(format);
         }
@@ -219,7 +222,8 @@ fn our_formats<'a>(kind: LineKind, section: &[&'a str]) -> Vec<&'a str> {
         ours.extend(["0", "8", "9"].iter().filter(|format| !is_named(format)));
     }
     let offered = section.first().into_iter().flat_map(|line| line.split_ascii_whitespace());
-    let kept = |format: &&str| ours.contains(format) || repairs.contains(format);
+    let kept =
+        |format: &&str| ours.contains(format) || repairs.contains(format) || keys.contains(format);
     match ours.is_empty() {
         true => Vec::new(),
         false => offered.skip(3).filter(kept).collect(),

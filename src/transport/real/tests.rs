@@ -8,3 +8,4 @@ mod negotiation;
 mod pair;
 mod panics;
 mod red;
+mod tones;

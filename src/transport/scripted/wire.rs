@@ -22,6 +22,7 @@
 //! | 9 | `Media` | line 1, codec 1, flags 1, level 1, ssrc 4, seq 6, time 6, data |
 //! | 10 | `Refused` | text |
 //! | 11 | `Arrived` | line 1, packets 4 |
+//! | 12 | `Tone` | line 1, code 1, flags 1, ticks 2, rate 4, ssrc 4, seq 6, time 6 |
 
 use std::fmt;
 
@@ -93,6 +94,31 @@ pub enum Frame<'a> {
     Chunk(Chunk<'a>),
     /// A piece of a coded frame.
     Media(Media<'a>),
+    /// A packet of a key of a telephone.
+    Tone(Tone),
+}
+
+/// A packet of a key of a telephone (RFC 4733).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tone {
+    /// The m-line's index.
+    pub line: u8,
+    /// The event.
+    pub code: u8,
+    /// The first packet of a press.
+    pub first: bool,
+    /// The press is over.
+    pub end: bool,
+    /// How long it, or its segment, has lasted, in units of `rate`.
+    pub ticks: u16,
+    /// The clock, per second.
+    pub rate: u32,
+    /// The stream.
+    pub ssrc: u32,
+    /// A number of those that pieces of sound have; 48 bits.
+    pub seq: u64,
+    /// When the press, or its segment, began, in units of `rate`; 48 bits.
+    pub time: u64,
 }
 
 /// A piece of the reliable stream, see [`Stream`](super::Stream).
@@ -293,6 +319,7 @@ impl<'a> Frame<'a> {
             Frame::Ack { .. } => FRAME_HEADER_LEN + 4,
             Frame::Chunk(chunk) => CHUNK_OVERHEAD + chunk.data.len(),
             Frame::Media(media) => MEDIA_OVERHEAD + media.data.len(),
+            Frame::Tone(_) => FRAME_HEADER_LEN + 25,
         }
     }
 
@@ -310,6 +337,7 @@ impl<'a> Frame<'a> {
             Frame::Media(_) => MEDIA_KIND,
             Frame::Refused(_) => 10,
             Frame::Arrived { .. } => 11,
+            Frame::Tone(_) => 12,
         }
     }
 
@@ -333,6 +361,7 @@ impl<'a> Frame<'a> {
                 bytes.extend_from_slice(&media.fields());
                 bytes.extend_from_slice(media.data);
             }
+            Frame::Tone(tone) => tone.write(bytes),
         }
     }
 
@@ -356,9 +385,37 @@ impl<'a> Frame<'a> {
             MEDIA_KIND => Frame::Media(Media::read(&mut fields)?),
             10 => Frame::Refused(std::str::from_utf8(fields.rest()).ok()?),
             11 => Frame::Arrived { line: fields.u8()?, packets: fields.u32()? },
+            12 => Frame::Tone(Tone::read(&mut fields)?),
             _ => return None,
         };
         fields.0.is_empty().then_some(frame)
+    }
+}
+
+impl Tone {
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let flags = u8::from(self.first) | u8::from(self.end) << 1;
+        bytes.extend_from_slice(&[self.line, self.code, flags]);
+        bytes.extend(self.ticks.to_be_bytes());
+        bytes.extend(self.rate.to_be_bytes());
+        bytes.extend(self.ssrc.to_be_bytes());
+        bytes.extend_from_slice(&(self.seq & U48).to_be_bytes()[2..]);
+        bytes.extend_from_slice(&(self.time & U48).to_be_bytes()[2..]);
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Option<Tone> {
+        let [line, code, flags] = fields.take()?;
+        Some(Tone {
+            line,
+            code,
+            first: flags & 1 != 0,
+            end: flags & 2 != 0,
+            ticks: fields.u16()?,
+            rate: fields.u32()?,
+            ssrc: fields.u32()?,
+            seq: u48(fields.take()?),
+            time: u48(fields.take()?),
+        })
     }
 }
 
@@ -529,6 +586,17 @@ mod tests {
     #[test]
     fn every_frame_reads_back_as_what_was_written() {
         let chunk = |content| Chunk { number: 9, channel: 3, content, data: b"chat" };
+        let tone = Tone {
+            line: 2,
+            code: 11,
+            first: true,
+            end: false,
+            ticks: 9,
+            rate: 8_000,
+            ssrc: 7,
+            seq: U48,
+            time: 3,
+        };
         let frames = [
             Frame::Hello,
             Frame::Goodbye,
@@ -546,6 +614,8 @@ mod tests {
             Frame::Chunk(chunk(Content::Text)),
             Frame::Chunk(chunk(Content::Binary)),
             Frame::Media(media(&[1, 2, 3])),
+            Frame::Tone(tone),
+            Frame::Tone(Tone { first: false, end: true, ..tone }),
             Frame::Media(Media { level: None, codec: Codec::Opus, ..media(&[]) }),
         ];
         assert_eq!(decode(&encode(&frames)).unwrap(), frames);

@@ -267,6 +267,7 @@ fn script(payload: &[u8]) -> String {
         Frame::Ack { .. } => "ack",
         Frame::Chunk(_) => "chunk",
         Frame::Media(_) => "media",
+        Frame::Tone(_) => "tone",
         _ => "frame",
     });
     names.collect::<Vec<_>>().join("+")

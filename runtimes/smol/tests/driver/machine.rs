@@ -482,6 +482,39 @@ fn how_far_a_piece_has_come_is_told_and_a_pause_stops_it() {
 }
 
 #[test]
+fn keys_are_sent_and_told_of_and_refused_where_the_page_takes_none() {
+    let (key, gap) = (Duration::from_millis(100), Duration::from_millis(70));
+    let mut world = World::new(Config::new());
+    let peer = world.connect();
+    let refused = world.ask(peer.send_dtmf("1", key, gap));
+    assert!(matches!(refused, Err(SendError::NoTrack { .. })), "{refused:?}");
+    world.ask(peer.close());
+    world.advance(Duration::from_secs(5));
+    assert_eq!(world.ask(peer.send_dtmf("1", key, gap)), Err(SendError::Closed));
+
+    let mut world = World::new(Config::new());
+    let offer = world.page.offer(world.now);
+    let (before, line) = offer.split_once("m=audio").unwrap();
+    let (line, after) = line.split_once("\r\n").unwrap();
+    let (connection, after) = after.split_once("\r\na=").unwrap();
+    let keys = "a=rtpmap:110 telephone-event/48000";
+    let lines = format!("m=audio{line} 110\r\n{connection}\r\n{keys}\r\na={after}");
+    let answer = world.post(&format!("{before}{lines}"));
+    let answer = answer["sdp"].as_str().unwrap();
+    assert!(answer.contains(keys), "{answer}");
+    world.page.accept_answer(answer, world.now);
+    let mut peer = world.accept();
+    world.advance(Duration::from_secs(1));
+    received(&mut peer);
+    world.ask(peer.send_dtmf("1,2", key, gap)).unwrap();
+    world.advance(Duration::from_millis(500));
+    world.ask(async { peer.clear_dtmf().await });
+    world.advance(Duration::from_secs(3));
+    assert!(received(&mut peer).contains(&Received::Event(Event::DtmfSent)));
+    assert_eq!(world.ask(peer.stats()).unwrap().dtmf_sent, 1);
+}
+
+#[test]
 fn a_block_tells_how_much_of_it_comes_from_where() {
     let mut world = World::new(Config::new());
     let mut peer = world.connect();

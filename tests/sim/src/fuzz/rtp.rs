@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const WAITING_MAX: u64 = 48_000 + 480_000 + 5_760;
 
 /// Media into the receive path, over the null codec or Opus, by the first byte: any headers and
-/// payloads, or a stream whose times are true and whose packets are lost, late, twice or
+/// payloads, keys of a telephone among them, or a stream whose times are true and whose packets are lost, late, twice or
 /// unreadable. Nothing panics, nothing grows; of a true stream, time never shrinks: what is heard
 /// lasts as long as what was sent, to the sample, and what is told of as dropped is none of it
 /// but where more than a second of sound was held behind a gap.
@@ -49,9 +49,15 @@ fn anything(subject: &mut Subject, script: &mut Script<'_>) {
     let mut seq = 0;
     for _ in 0..STEPS_MAX {
         let Some(command) = script.command() else { break };
-        let media = script.media(seq);
-        seq = media.seq.wrapping_add(1) & ((1 << 48) - 1);
-        subject.hear(&encode(&[Frame::Media(media)]));
+        let (frame, number) = if command & 64 == 0 {
+            let media = script.media(seq);
+            (Frame::Media(media), media.seq)
+        } else {
+            let tone = script.tone(seq);
+            (Frame::Tone(tone), tone.seq)
+        };
+        seq = number.wrapping_add(1) & ((1 << 48) - 1);
+        subject.hear(&encode(&[frame]));
         subject.drive_for(Duration::from_millis(u64::from(command >> 1 & 31)));
         if command & 1 == 1 {
             listen(subject);

@@ -1,7 +1,7 @@
 //! Bytes, read as numbers and pieces. What is read past the end is zero.
 
 use smallrtc::Codec;
-use smallrtc::scripted::{Chunk, Content, Frame, Media};
+use smallrtc::scripted::{Chunk, Content, Frame, Media, Tone};
 
 /// What is left of a script.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ impl<'a> Script<'a> {
             7 => Frame::Fault("fuzz"),
             15 => Frame::Refused("fuzz"),
             8..=11 => Frame::Chunk(self.chunk(number)),
+            14 => Frame::Tone(self.tone(seq)),
             _ => Frame::Media(self.media(seq)),
         }
     }
@@ -76,6 +77,22 @@ impl<'a> Script<'a> {
         let number = if head & 128 == 0 { number } else { self.near(u64::from(number)) as u32 };
         let channel = u16::from(head >> 3 & 3);
         Chunk { number, channel, content, data: self.take() }
+    }
+
+    /// A packet of a key of a telephone; `seq` is the number that follows.
+    pub(super) fn tone(&mut self, seq: u64) -> Tone {
+        let (head, flags) = (self.byte(), self.byte());
+        Tone {
+            line: head & 3,
+            code: head >> 3 & 17,
+            first: flags & 1 != 0,
+            end: flags & 2 != 0,
+            ticks: self.short(),
+            rate: [48_000, 8_000, 0, u32::MAX][usize::from(flags >> 2 & 3)],
+            ssrc: u32::from(flags >> 6),
+            seq: self.near(seq),
+            time: self.near(seq.wrapping_mul(960)),
+        }
     }
 
     /// A piece of media; `seq` is the number that follows.
