@@ -447,40 +447,73 @@ const CONCEALED_MAX = 0.01;
 /** With packets of 20 ms two that are lost in a row, and what leads to them and away. */
 const DROP_OUT_MS_MAX = 60;
 
+/** A path that loses nothing tells by how little is concealed there that the machine has time. */
+const CALM_MAX = 0.002;
+const LOSSY_MS = 15000;
+
 describe("with 5 % of the datagrams lost each way", () => {
   test("the echo has its pitch and no drop-outs, and next to nothing is concealed", async (t) => {
-    const proxy = await Proxy.open(CLIENT_IP, { host: SERVER_IP, port: 7860 }, SEED);
-    try {
-      await withPage(HTTP, {}, async (page) => {
-        await open(page, "echo", OFFER, { talks: true, via: proxy.place });
-        await sleep(SETTLE_MS);
-        proxy.lose(LOSS);
-        await sleep(1000);
-        const heard = await hear(page, {}, () => sleep(LISTEN_MS));
-        assertEcho(t, proxy, heard.get("echo"));
-      });
-    } finally {
-      await proxy.close();
+    for (let attempt = 1; ; attempt += 1) {
+      const { lossy, whole, ways } = await listenToEchoes(SEED + attempt);
+      const isCalm = concealed(whole) < CALM_MAX;
+      for (const [name, found] of [["lossy", lossy], ["whole", whole]]) {
+        t.diagnostic(echoLine(name, found));
+      }
+      t.diagnostic(ways.map(({ came, lost }) => `${lost} of ${came} lost`).join(", "));
+      if (isCalm || attempt === ATTEMPTS_MAX) return assertEcho(lossy, whole, ways);
     }
   });
 });
 
-function assertEcho(t, proxy, { heard: [tone], counted }) {
-  const text = JSON.stringify([tone, counted, proxy.there, proxy.back]);
-  const part = counted.concealedSamples / counted.totalSamplesReceived;
-  const missingMs = sum(tone.holes, "ms");
-  t.diagnostic(
-    `lost ${proxy.there.lost} of ${proxy.there.came} there, ${proxy.back.lost} of ` +
-      `${proxy.back.came} back; the browser missed ${counted.packetsLost} packets and concealed ` +
-      `${(100 * part).toFixed(2)} %; ${tone.hz.toFixed(2)} Hz, drop-outs of ${missingMs} ms, the ` +
-      `longest ${tone.longestMs} ms; stored ${storedMs(counted).toFixed(0)} ms`,
-  );
-  for (const { came, lost } of [proxy.there, proxy.back]) {
-    assert.ok(came > 1000 && lost / came > LOSS / 2, text);
+/** The echo of two calls at once: over a path that loses some, and over one that does not. */
+async function listenToEchoes(seed) {
+  const target = { host: SERVER_IP, port: 7860 };
+  const paths = { lossy: await Proxy.open(CLIENT_IP, target, seed) };
+  paths.whole = await Proxy.open(CLIENT_IP, target, seed);
+  let heard;
+  try {
+    await withPage(HTTP, {}, async (page) => {
+      for (const [name, { place }] of Object.entries(paths)) {
+        await open(page, name, OFFER, { talks: true, via: place });
+      }
+      await sleep(SETTLE_MS);
+      paths.lossy.lose(LOSS);
+      await sleep(1000);
+      heard = await hear(page, {}, () => sleep(LOSSY_MS));
+    });
+  } finally {
+    await Promise.all(Object.values(paths).map((path) => path.close()));
   }
-  assert.ok(counted.packetsLost > 20, text);
-  assert.ok(part < CONCEALED_MAX, text);
+  const { there, back } = paths.lossy;
+  return { lossy: heard.get("lossy"), whole: heard.get("whole"), ways: [there, back] };
+}
+
+/** The part of the sound that the browser made up. */
+function concealed({ counted }) {
+  return counted.concealedSamples / counted.totalSamplesReceived;
+}
+
+function echoLine(name, found) {
+  const { heard: [tone], counted } = found;
+  return (
+    `${name}: the browser missed ${counted.packetsLost} of ` +
+    `${counted.packetsLost + counted.packetsReceived} packets and concealed ` +
+    `${(100 * concealed(found)).toFixed(2)} %; ${tone.hz.toFixed(2)} Hz, drop-outs of ` +
+    `${sum(tone.holes, "ms")} ms, the longest ${tone.longestMs} ms; stored ` +
+    `${storedMs(counted).toFixed(0)} ms`
+  );
+}
+
+/** What the whole path conceals and lacks is the machine's, and so is as much of the other one. */
+function assertEcho(lossy, whole, ways) {
+  const text = JSON.stringify([lossy, whole, ways]);
+  const { heard: [tone], counted } = lossy;
+  const { heard: [wholeTone] } = whole;
+  for (const { came, lost } of ways) assert.ok(came > 500 && lost / came > LOSS / 2, text);
+  assert.ok(counted.packetsLost > 15, text);
+  assert.ok(concealed(lossy) - concealed(whole) < CONCEALED_MAX, text);
   assert.ok(Math.abs(tone.hz / TONE_HZ - 1) < 0.002, text);
-  assert.ok(tone.longestMs <= DROP_OUT_MS_MAX, text);
-  assert.ok(missingMs / 1000 / tone.seconds < CONCEALED_MAX, text);
+  assert.ok(tone.longestMs - wholeTone.longestMs <= DROP_OUT_MS_MAX, text);
+  const missingMs = sum(tone.holes, "ms") - sum(wholeTone.holes, "ms");
+  assert.ok(missingMs / LOSSY_MS < CONCEALED_MAX, text);
 }
