@@ -6,8 +6,10 @@
 //!
 //! *Parts* are of the same driver in this process, with a bot that does as the echo bot does and
 //! notes the time. A code that says what it holds stands in for Opus, so that each packet is known
-//! again wherever it is; the rest of the whole, beyond these parts, is what Opus and resamplers
-//! delay. Each call has another place between two packets, so that there are several.
+//! again wherever it is. The rest of the whole, beyond these parts, is what Opus, resamplers and
+//! the correction of drift delay; and, on a busy machine, what a late packet has left behind it: an
+//! echo goes on as late as its latest sound was. Each call has another place between two packets,
+//! so that there are several.
 //!
 //! | part | from | to |
 //! | --- | --- | --- |
