@@ -49,8 +49,8 @@ const BLOCKS: usize = 500;
 
 /// Half of full scale.
 const AMPLITUDE: f64 = 16_384.0;
-/// How long a sweep lasts, and how much of its beginning and end is left out: what a filter needs to
-/// fill, and more.
+/// How long a sweep lasts, and how much of its beginning and end is left out: what a filter needs
+/// to fill, and more.
 const SWEEP_SECONDS: f64 = 2.0;
 const EDGE_SECONDS: f64 = 0.1;
 

@@ -72,8 +72,8 @@ pub(super) struct Progress {
     line: Line,
     packets: u64,
     before: u64,
-    /// `None`: nothing yet. What was played is noted here when its mark goes, or when the round trip
-    /// changes; until then its mark tells.
+    /// `None`: nothing yet. What was played is noted here when its mark goes, or when the round
+    /// trip changes; until then its mark tells.
     sent: Option<Place>,
     confirmed: Option<Place>,
     played: Option<Place>,

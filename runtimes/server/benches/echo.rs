@@ -287,7 +287,7 @@ fn parts(lead: Duration) -> Vec<Parts> {
         let marks = Marks::default();
         let server = Server::start(lead, &marks);
         let caller = Caller::connect(&server, seed + 1);
-        // The clocks of caller and bot begin at places between packets that the calls divide evenly.
+        // The clocks of caller and bot begin at places that divide the time between two packets.
         thread::sleep(PACKET_TIME * u32::try_from(seed).unwrap_or_default() / CALLS as u32);
         caller.call(&marks);
         server.stop();
