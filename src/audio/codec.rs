@@ -14,13 +14,13 @@ use crate::{AudioIdle, Codec, Config, PacketTime};
 /// It must give the same bytes for the same calls: recordings are replayed.
 pub trait AudioEncoder: fmt::Debug + Send {
     /// Codes one packet: interleaved samples of exactly one packet time at the rate and channels of
-    /// its [`EncoderSettings`]. The bytes replace what stands in `packet`. With none at all, nothing
-    /// is sent for this time (an encoder's own DTX).
+    /// its [`EncoderSettings`]. The bytes replace what stands in `packet`. With none at all,
+    /// nothing is sent for this time (an encoder's own DTX).
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>);
 
     /// Writes a packet of silence, one packet time long, into `packet`, as cheaply as it can be
-    /// had. Called in pauses, when 100 ms of zeros have been coded before. The decoder's state after
-    /// it has to be near enough to that of coded zeros for the encoder to go on.
+    /// had. Called in pauses, when 100 ms of zeros have been coded before. The decoder's state
+    /// after it has to be near enough to that of coded zeros for the encoder to go on.
     fn silence(&mut self, packet: &mut Vec<u8>);
 
     /// Writes a packet that says that nothing is said from here on (DTX), for a receiver that is to
@@ -41,11 +41,11 @@ pub trait AudioEncoder: fmt::Debug + Send {
 ///
 /// Its sound has the rate and channels of its [`DecoderSettings`], interleaved, and it counts in
 /// samples per channel at that rate. It must give the same sound for the same calls, and must not
-/// panic, whatever bytes come: they are the peer's. What it gives too much is cut, what it gives too
-/// little becomes silence: time never shrinks.
+/// panic, whatever bytes come: they are the peer's. What it gives too much is cut, what it gives
+/// too little becomes silence: time never shrinks.
 pub trait AudioDecoder: fmt::Debug + Send {
-    /// Appends the packet's samples, and gives their number. A packet that cannot be decoded appends
-    /// nothing and gives zero.
+    /// Appends the packet's samples, and gives their number. A packet that cannot be decoded
+    /// appends nothing and gives zero.
     fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize;
 
     /// Appends `frames` samples per channel in the place of lost ones: at most 100 ms in a row. It

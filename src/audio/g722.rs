@@ -26,7 +26,8 @@ const QM4: [i32; 16] = [
 ];
 const QM2: [i32; 4] = [-7408, -1616, 7408, 1616];
 
-/// How much the scale changes with what was coded (WL by the magnitude that RL4 gives, WH likewise).
+/// How much the scale changes with what was coded (WL by the magnitude that RL4 gives, WH
+/// likewise).
 const WL: [i32; 8] = [-60, -30, 58, 172, 334, 538, 1198, 3042];
 const RL4: [usize; 16] = [0, 7, 6, 5, 4, 3, 2, 1, 7, 6, 5, 4, 3, 2, 1, 0];
 const WH: [i32; 3] = [0, -214, 798];

@@ -6,12 +6,12 @@ use super::Config;
 use crate::{AudioCoder, Codec, ConfigError};
 
 impl Config {
-    /// The codecs of sound that are answered, the best first: of those that a peer offers, the first
-    /// of these is what this side sends with, and all of them are understood, packet by packet. By
-    /// default Opus, G.722, PCMU, PCMA: what a browser has to know (RFC 7874 section 3), and G.722,
-    /// which is what telephones have that sound better. So Opus is spoken with whoever offers it,
-    /// wherever it stands in the offer: it mends losses, and it has the whole band; a telephone that
-    /// offers G.711 or G.722 alone has its call.
+    /// The codecs of sound that are answered, the best first: of those that a peer offers, the
+    /// first of these is what this side sends with, and all of them are understood, packet by
+    /// packet. By default Opus, G.722, PCMU, PCMA: what a browser has to know (RFC 7874 section 3),
+    /// and G.722, which is what telephones have that sound better. So Opus is spoken with whoever
+    /// offers it, wherever it stands in the offer: it mends losses, and it has the whole band; a
+    /// telephone that offers G.711 or G.722 alone has its call.
     ///
     /// Sound is coded and decoded here when there are coders for all of these, and else passed on
     /// as it is coded, whatever a peer offers: a core without Opus gives PCM once Opus is not in

@@ -32,8 +32,8 @@
 //! | `Sizes` | also levels, coded lengths and those of datagrams | also which are binary, and labels of channels |
 //! | `Full` | also PCM that was sent and coded bytes that came in | also their bytes |
 //!
-//! At `None` and `Sizes` a replay proves the decisions. At media `Full` the real coders run (an application's own
-//! have to be given: [`replay_with`]), and it
+//! At `None` and `Sizes` a replay proves the decisions. At media `Full` the real coders run (an
+//! application's own have to be given: [`replay_with`]), and it
 //! proves what they coded and the PCM that was given out, on a CPU of the same class: floating
 //! point and the coders' vector code may differ on another one.
 //!

@@ -169,8 +169,8 @@ impl Session {
     ///
     /// # Errors
     /// `NoTrack`, `Unsupported` for another codec than [`Session::send_codec`] says or for a time
-    /// before the last one, `Empty`, `TooLarge` for a packet of sound that no datagram has room for,
-    /// `QueueFull` when the transmits are at their limit, `Closed`.
+    /// before the last one, `Empty`, `TooLarge` for a packet of sound that no datagram has room
+    /// for, `QueueFull` when the transmits are at their limit, `Closed`.
     pub fn send_encoded(
         &mut self,
         track: TrackId,

@@ -63,8 +63,8 @@ pub struct BrowserConfig {
     pub address: SocketAddr,
     /// Whether it offers a microphone, both ways.
     pub audio: bool,
-    /// What its microphone can be coded with, in its order, on the real wire; Opus alone by default.
-    /// A script has no choice.
+    /// What its microphone can be coded with, in its order, on the real wire; Opus alone by
+    /// default. A script has no choice.
     pub sounds: Vec<Codec>,
     /// Whether it offers a camera, both ways.
     pub camera: bool,

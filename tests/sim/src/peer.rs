@@ -28,8 +28,8 @@ pub(crate) trait Peer: Debug + Send {
     fn open_channel(&mut self, label: &str, now: Instant);
     /// False when no channel is open or it takes no more.
     fn write_message(&mut self, binary: bool, data: &[u8], now: Instant) -> bool;
-    /// Sends a frame on an m-line, of the first codec that was agreed on if none is named; `time` is
-    /// in units of the codec's clock.
+    /// Sends a frame on an m-line, of the first codec that was agreed on if none is named; `time`
+    /// is in units of the codec's clock.
     fn write_media(
         &mut self,
         line: u8,
