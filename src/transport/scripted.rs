@@ -297,8 +297,8 @@ impl Transport for Scripted {
         MediaWritten::Taken
     }
 
-    /// The engine's packets are one every 20 ms; here all that they say leaves at once. They take no
-    /// numbers of the sound.
+    /// The engine's packets are one every 20 ms; here all that they say leaves at once. They take
+    /// no numbers of the sound.
     fn write_tone(&mut self, tone: &ToneWrite, _now: Instant) -> MediaWritten {
         let sends = self.is_secure && !self.is_closing && self.sends(tone.line, Codec::Opus);
         if !sends {

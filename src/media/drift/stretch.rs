@@ -56,7 +56,8 @@ pub(in crate::media) struct Stretch {
     channels: usize,
     /// Per channel: the past that the next output needs, and what is not used up yet.
     history: [Vec<f32>; 2],
-    /// Where the next output lies in the history, in parts of [`ONE`]; none while it passes through.
+    /// Where the next output lies in the history, in parts of [`ONE`]; none while it passes
+    /// through.
     position: Option<u64>,
 }
 

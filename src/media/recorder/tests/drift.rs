@@ -8,7 +8,7 @@ const RATE: u32 = 8_000;
 const BLOCK: u64 = 160;
 const HOURS: u64 = 4;
 
-/// When the peer's tone begins and ends, in its blocks: after a second, at the end of the last hour.
+/// When the peer's tone begins and ends, in its blocks: after a second, with the last hour.
 const BEGINS: u64 = 50;
 const ENDS: u64 = HOURS * 3_600 * 50;
 
