@@ -24,9 +24,9 @@ const WAITING_MAX: u64 = 48_000 + 480_000 + 5_760;
 
 /// Media into the receive path, over the null codec or Opus, by the first byte: any headers and
 /// payloads, keys of a telephone among them, or a stream whose times are true and whose packets are
-/// lost, late, twice or unreadable. Nothing panics, nothing grows; of a true stream, time never shrinks: what is heard
-/// lasts as long as what was sent, to the sample, and what is told of as dropped is none of it
-/// but where more than a second of sound was held behind a gap.
+/// lost, late, twice or unreadable. Nothing panics, nothing grows; of a true stream, time never
+/// shrinks: what is heard lasts as long as what was sent, to the sample, and what is told of as
+/// dropped is none of it but where more than a second of sound was held behind a gap.
 pub fn rtp(data: &[u8]) {
     let mut script = Script(data);
     let head = script.byte();
