@@ -298,7 +298,7 @@ fn what_one_system_has_is_used_there_only() {
     let mut used = 0;
     for under in ["src", "runtimes/udp/src", "runtimes/smol/src", "runtimes/mio/src"]
         .into_iter()
-        .chain(["runtimes/server/src", "tests/sim/src"])
+        .chain(["runtimes/files/src", "runtimes/server/src", "tests/sim/src"])
     {
         let sources = sources(under);
         for (name, text) in &sources {

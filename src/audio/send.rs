@@ -12,9 +12,9 @@
 //!   its grid that is not past. That point's packet leaves at once; the next one packet time after
 //!   the point, so from one packet time to two after this one. Nothing is dropped, nothing is sent
 //!   twice as fast, RTP time misses whole packets only.
-//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`). Or one of silence, and one
-//!   that says that a pause begins; then another one that says so goes out every 400 ms (`Dtx`), or
-//!   none (`Nothing`).
+//! - Sound ends: zeros for 100 ms; then silent packets go on (`Silence`). Or one of silence, and
+//!   one that says that a pause begins; then another one that says so goes out every 400 ms
+//!   (`Dtx`), or none (`Nothing`).
 //! - Sound comes in such a pause: due now, or one packet time after the last packet.
 //! - At [`AudioSender::stop`]: no deadline. What is queued stays.
 //!

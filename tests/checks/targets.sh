@@ -15,7 +15,7 @@ targets=(
   x86_64-pc-windows-gnu
   aarch64-linux-android
 )
-crates=(-p smallrtc -p smallrtc-udp -p smallrtc-smol -p smallrtc-mio -p smallrtc-server)
+crates=(-p smallrtc -p smallrtc-udp -p smallrtc-files -p smallrtc-smol -p smallrtc-mio -p smallrtc-server)
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 checked=0 failed=0 absent=0

@@ -344,8 +344,8 @@ impl Recorder {
     }
 
     /// Writes everything up to now, and the end. What is queued and was not said by now is not in
-    /// the file, and neither is what a peer whose packets come early said ahead of now: files of one
-    /// call that are finished at one moment are as long as each other.
+    /// the file, and neither is what a peer whose packets come early said ahead of now: files of
+    /// one call that are finished at one moment are as long as each other.
     pub fn finish(&mut self, now: Instant) {
         if self.deadline.take().is_some() {
             let now = self.position(now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::{AudioIdle, FrameTime, PacketTime, Redundancy};
 
 #[test]
 fn every_setting_that_decides_something_comes_back() {

@@ -134,13 +134,12 @@ impl Subject {
     fn on_transmit(&mut self, transmit: &Transmit) {
         self.checks.transmit(transmit);
         let frames = decode(&transmit.payload).unwrap_or_default();
-        for frame in frames {
-            if let Frame::Media(media) = frame
-                && media.codec == Codec::Opus
-            {
-                self.audio.push((self.now, media.time));
-            }
-        }
+        let times = frames.iter().filter_map(|frame| match frame {
+            Frame::Media(media) if media.codec == Codec::Opus => Some(media.time),
+            _ => None,
+        });
+        // The copy of the one before stands in front of it.
+        self.audio.extend(times.last().map(|time| (self.now, time)));
     }
 
     /// Lets so much time pass, from wake-up to wake-up.
