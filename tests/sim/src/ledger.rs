@@ -391,7 +391,12 @@ impl Ledger {
         assert!(!self.is_closed, "{event:?} after Closed");
         let is_one_of_many = matches!(
             event,
-            Event::Message(_) | Event::AudioStarted { .. } | Event::AudioFinished { .. }
+            Event::Message(_)
+                | Event::AudioStarted { .. }
+                | Event::AudioFinished { .. }
+                | Event::SpeechStarted { .. }
+                | Event::SpeechStopped { .. }
+                | Event::Dtmf { .. }
         );
         if !is_one_of_many {
             let kind = (discriminant(event), track_of(event));
