@@ -1,8 +1,7 @@
 //! What stands in a log: entries, crossings of the seams, returned values.
 //!
 //! The order of variants and fields is the format: new variants go to the end, anything else is a
-//! new [`VERSION`](super::VERSION). What is left out at a [`Detail`](super::Detail) is `None` or
-//! empty.
+//! new [`VERSION`](super::VERSION). What is left out at a [`Detail`] is `None` or empty.
 
 #[cfg(test)]
 mod bounds;
