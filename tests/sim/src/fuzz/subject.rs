@@ -134,12 +134,12 @@ impl Subject {
     fn on_transmit(&mut self, transmit: &Transmit) {
         self.checks.transmit(transmit);
         let frames = decode(&transmit.payload).unwrap_or_default();
-        let times = frames.iter().filter_map(|frame| match frame {
+        let mut times = frames.iter().filter_map(|frame| match frame {
             Frame::Media(media) if media.codec == Codec::Opus => Some(media.time),
             _ => None,
         });
         // The copy of the one before stands in front of it.
-        self.audio.extend(times.last().map(|time| (self.now, time)));
+        self.audio.extend(times.next_back().map(|time| (self.now, time)));
     }
 
     /// Lets so much time pass, from wake-up to wake-up.
