@@ -322,6 +322,13 @@ impl TappedEncoder {
     pub(super) fn new(inner: Box<dyn AudioEncoder>, recorder: Arc<Mutex<Recorder>>) -> Self {
         TappedEncoder { inner, recorder: Shared(recorder) }
     }
+
+    /// A packet was written that is not coded from sound.
+    fn uncoded(&self, packet: &[u8]) {
+        let mut recorder = self.recorder.lock();
+        let len = coded_len(recorder.keep().media, packet);
+        recorder.cross(&Crossing::SilenceEncoded { len });
+    }
 }
 
 impl AudioEncoder for TappedEncoder {
@@ -336,16 +343,12 @@ impl AudioEncoder for TappedEncoder {
 
     fn silence(&mut self, packet: &mut Vec<u8>) {
         self.inner.silence(packet);
-        let mut recorder = self.recorder.lock();
-        let len = coded_len(recorder.keep().media, packet);
-        recorder.cross(&Crossing::SilenceEncoded { len });
+        self.uncoded(packet);
     }
 
     fn pause(&mut self, packet: &mut Vec<u8>) {
         self.inner.pause(packet);
-        let mut recorder = self.recorder.lock();
-        let len = sized(recorder.keep().media, packet.len());
-        recorder.cross(&Crossing::SilenceEncoded { len });
+        self.uncoded(packet);
     }
 
     fn set_loss(&mut self, percent: u8) {
