@@ -347,8 +347,8 @@ pub struct AudioInfo {
     pub origin: AudioOrigin,
     /// How much of it comes from where.
     pub parts: AudioParts,
-    /// How loud it is.
-    pub level: AudioLevel,
+    /// How loud it is, if any of it was decoded from packets whose sender told their level.
+    pub sender_level: Option<AudioLevel>,
 }
 
 impl AudioInfo {
@@ -357,9 +357,17 @@ impl AudioInfo {
         (rate, channels): (u32, u8),
         time: Duration,
         parts: AudioParts,
-        level: AudioLevel,
+        sender_level: Option<AudioLevel>,
     ) -> AudioInfo {
-        AudioInfo { samples, rate, channels, time, origin: parts.origin(), parts, level }
+        let origin = parts.origin();
+        AudioInfo { samples, rate, channels, time, origin, parts, sender_level }
+    }
+
+    /// How loud it is: by its sender's word, or measured on `samples`, which are those that came
+    /// with this. Nothing is measured before somebody asks.
+    #[must_use]
+    pub fn level(&self, samples: &[i16]) -> AudioLevel {
+        self.sender_level.unwrap_or_else(|| AudioLevel::of(samples))
     }
 }
 

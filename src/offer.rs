@@ -11,6 +11,9 @@ use crate::NegotiateError;
 /// stand beside none.
 const KEY_CLOCKS: [u32; 2] = [48_000, 8_000];
 
+/// RFC 6464 section 5.
+const LEVELS_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
 /// An SDP offer whose shape was checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -36,6 +39,7 @@ pub(crate) struct MediaLine {
     red: u128,
     /// The clocks at which there are telephone events.
     key_clocks: Vec<u32>,
+    takes_levels: bool,
 }
 
 impl MediaLine {
@@ -53,6 +57,11 @@ impl MediaLine {
     /// Whether the peer takes sound with copies at all.
     pub(crate) fn offers_red(&self) -> bool {
         self.kind == LineKind::Audio && self.red != 0
+    }
+
+    /// Whether the peer wants to be told with each packet how loud it is (RFC 6464).
+    pub(crate) fn takes_levels(&self) -> bool {
+        self.takes_levels
     }
 
     /// Whether the peer takes telephone events on the times of sound with this clock (RFC 4733
@@ -220,6 +229,7 @@ impl Reader {
             "mid" => self.mid(value)?,
             "rtpmap" => self.rtpmap(value),
             "fmtp" => self.fmtp(value),
+            "extmap" => self.extmap(value),
             "sendrecv" => self.direction(Direction::SendRecv),
             "sendonly" => self.direction(Direction::SendOnly),
             "recvonly" => self.direction(Direction::RecvOnly),
@@ -259,6 +269,7 @@ impl Reader {
             inband_fec: 0,
             red: 0,
             key_clocks: Vec::new(),
+            takes_levels: false,
         });
         Ok(())
     }
@@ -312,6 +323,16 @@ impl Reader {
         let has_fec = parameters.split(';').any(|parameter| parameter.trim() == "useinbandfec=1");
         if let Some(media) = self.media.last_mut().filter(|_| has_fec) {
             media.inband_fec |= bit(payload_type);
+        }
+    }
+
+    /// A header extension, and which way it goes (RFC 8285 section 6).
+    fn extmap(&mut self, value: &str) {
+        let mut words = value.split_ascii_whitespace();
+        let (Some(number), Some(uri)) = (words.next(), words.next()) else { return };
+        let takes = !number.ends_with("/sendonly") && !number.ends_with("/inactive");
+        if let Some(media) = self.media.last_mut().filter(|_| uri == LEVELS_URI && takes) {
+            media.takes_levels = true;
         }
     }
 
@@ -420,6 +441,22 @@ mod tests {
         }
         assert!(!repairs(opus));
         assert!(!repairs(&format!("a=rtpmap:111 red/48000/2\r\n{}", says("111 useinbandfec=1"))));
+    }
+
+    #[test]
+    fn a_line_takes_levels_when_their_extension_comes_towards_the_peer() {
+        let takes = |lines: &str| {
+            let line = format!("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{lines}");
+            parse(&line).unwrap().media()[0].takes_levels()
+        };
+        for number in ["1", "14/recvonly", "14/sendrecv"] {
+            assert!(takes(&format!("a=extmap:{number} {LEVELS_URI}\r\n")), "{number}");
+        }
+        assert!(takes(&format!("a=extmap:1 {LEVELS_URI} vad=on\r\n")));
+        for other in ["1/sendonly", "1/inactive", "1 urn:other"] {
+            assert!(!takes(&format!("a=extmap:{other} {LEVELS_URI}\r\n")), "{other}");
+        }
+        assert!(!takes("a=extmap:1\r\n") && !takes("a=extmap:\r\n") && !takes(""));
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(super) const LEVEL_SILENCE: u8 = 127;
 ///
 /// Where any of the block was decoded from packets whose sender told their level, it is that of the
 /// loudest of these packets: browsers measure what their microphone gave, before it was coded.
-/// Everything else is measured on the samples that are given: sound whose packets tell nothing,
+/// Everything else is measured on the samples that were given, when it is asked for: sound whose packets tell nothing,
 /// because the peer did not agree on it or because only a copy of them came (RED, in-band FEC);
 /// what was concealed; and silence, which has 127.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,16 @@ impl AudioLevel {
         AudioLevel { below_full_scale_db, voice: Some(voice) }
     }
 
-    pub(super) fn measured(samples: &[i16]) -> AudioLevel {
+    /// Measures samples, of one channel or interleaved; none are silence.
+    ///
+    /// ```
+    /// use smallrtc::AudioLevel;
+    ///
+    /// assert_eq!(AudioLevel::of(&[16_384; 160]).below_full_scale_db, 6);
+    /// assert_eq!(AudioLevel::of(&[0; 160]).below_full_scale_db, 127);
+    /// ```
+    #[must_use]
+    pub fn of(samples: &[i16]) -> AudioLevel {
         AudioLevel { below_full_scale_db: level(samples), voice: None }
     }
 

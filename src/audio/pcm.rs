@@ -9,8 +9,8 @@
 //! | frames, into less room | the part of it that fits, then the rest of it | the same |
 //! | it comes | as much of one origin as there is room for | nothing |
 //!
-//! How loud a frame is is what its packets' sender said, or else measured when it is read
-//! ([`AudioLevel`]).
+//! How loud a frame is is what its packets' sender said; what nobody said is measured by whoever
+//! asks ([`AudioLevel`]).
 //!
 //! A frame begins where the last one ended, or where the oldest sample is after some were dropped.
 
@@ -143,8 +143,8 @@ impl Pcm {
         if !self.is_readable() {
             self.pause = 0;
         }
-        let level = told.map_or_else(|| AudioLevel::measured(&out[..filled]), AudioLevel::told);
-        Some(AudioInfo::new(len as usize, (self.rate, self.channels as u8), time, parts, level))
+        let (shape, level) = ((self.rate, self.channels as u8), told.map(AudioLevel::told));
+        Some(AudioInfo::new(len as usize, shape, time, parts, level))
     }
 
     /// How many samples per channel a reader with room enough gets now.

@@ -84,8 +84,9 @@ pub(crate) struct AudioPacket<'a> {
     pub(crate) rtp_time: u64,
     /// Time was left out before it: sets the marker bit (RFC 3551 section 4.1).
     pub(crate) talkspurt: bool,
-    /// -dBov from 0, the loudest, to 127, and whether it holds sound of a piece (RFC 6464).
-    pub(crate) level: (u8, bool),
+    /// -dBov from 0, the loudest, to 127, and whether it holds sound of a piece (RFC 6464), if the
+    /// peer takes levels: nobody else is measured for.
+    pub(crate) level: Option<(u8, bool)>,
     /// It is to take a copy of the packet before along (RED, RFC 2198).
     pub(crate) redundant: bool,
 }
@@ -113,6 +114,8 @@ pub(crate) struct AudioSender {
     repairs: bool,
     /// Whether the peer takes packets with copies.
     takes_copies: bool,
+    /// Whether the peer takes levels of packets.
+    takes_levels: bool,
     /// What the encoder was told last, in percent.
     told_loss: u8,
     running: bool,
@@ -153,6 +156,7 @@ impl AudioSender {
             loss: LossEstimate::default(),
             repairs: false,
             takes_copies: false,
+            takes_levels: false,
             told_loss: 0,
             running: false,
             deadline: None,
@@ -269,6 +273,11 @@ impl AudioSender {
         self.takes_copies = takes_copies;
     }
 
+    /// Whether the peer takes the level of each packet. Without it none is measured.
+    pub(crate) fn set_takes_levels(&mut self, takes_levels: bool) {
+        self.takes_levels = takes_levels;
+    }
+
     /// The peer reports what fraction of the packets it missed, 0 to 1.
     pub(crate) fn report_loss(&mut self, fraction: f32) {
         self.loss.report(fraction);
@@ -308,8 +317,8 @@ impl AudioSender {
             due = point;
         }
         let epoch = *self.epoch.get_or_insert(due);
-        let level = self.fill();
-        let talkspurt = self.gap && (level.1 || self.config.idle == AudioIdle::Silence);
+        let (is_sound, level) = self.fill();
+        let talkspurt = self.gap && (is_sound || self.config.idle == AudioIdle::Silence);
         self.gap &= !talkspurt;
         self.counters.packets += 1;
         self.last = Some(due);
@@ -321,6 +330,7 @@ impl AudioSender {
                 Redundancy::ByLoss => self.loss.percent() > 0,
                 Redundancy::Always => true,
             };
+        let level = level.map(|level| (level, is_sound));
         Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level, redundant })
     }
 
@@ -405,8 +415,9 @@ impl AudioSender {
         self.deadline = Some(deadline);
     }
 
-    /// Codes the next packet into `coded` and gives its level.
-    fn fill(&mut self) -> (u8, bool) {
+    /// Codes the next packet into `coded`. Gives whether it holds sound, and its level if that is
+    /// wanted.
+    fn fill(&mut self) -> (bool, Option<u8>) {
         let channels = usize::from(self.config.channels);
         let frames = self.config.rate as usize / 100 * self.config.packet_time.chunks();
         self.samples.clear();
@@ -436,12 +447,12 @@ impl AudioSender {
                 self.encoder.silence(&mut self.coded);
             }
             self.settling = self.settling.saturating_sub(1);
-            return (LEVEL_SILENCE, false);
+            return (false, self.takes_levels.then_some(LEVEL_SILENCE));
         } else {
             self.settling -= 1;
         }
         self.encoder.encode(&self.samples, &mut self.coded);
-        (level(&self.samples), is_sound)
+        (is_sound, self.takes_levels.then(|| level(&self.samples)))
     }
 
     /// How many packets follow the zeros before a pause that is not sent.

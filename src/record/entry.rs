@@ -16,7 +16,8 @@ use super::Detail;
 use crate::audio::codec::Coder;
 use crate::transport::{MediaWritten, NegotiatedLine, TransportStats};
 use crate::{
-    AudioInfo, AudioOrigin, Codec, Config, EncodedFrame, Event, MediaKind, NegotiateError, Track,
+    AudioInfo, AudioLevel, AudioOrigin, Codec, Config, EncodedFrame, Event, MediaKind,
+    NegotiateError, Track,
 };
 
 /// A whole record's meaning.
@@ -581,7 +582,8 @@ impl Value {
             AudioOrigin::Silence => 3,
         };
         let time = nanos(info.time);
-        let level = info.level.of_sender().filter(|_| detail != Detail::None);
+        let level =
+            info.sender_level.and_then(AudioLevel::of_sender).filter(|_| detail != Detail::None);
         Value::Audio { samples: info.samples as u64, time, origin, level, digest }
     }
 

@@ -26,6 +26,7 @@ const SDP: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r
     a=fingerprint:sha-256 00:11:22\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111 110\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
     a=rtpmap:110 telephone-event/48000\r\n\
+    a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\na=sctp-port:5000\r\n";
 

@@ -330,6 +330,7 @@ impl Session {
                 let sender = self.sender.as_mut().expect("it was just made");
                 let line = microphone.and_then(|track| offer.media().get(usize::from(track.id.0)));
                 sender.set_repairs(line.is_some_and(MediaLine::repairs_opus));
+                sender.set_takes_levels(line.is_some_and(MediaLine::takes_levels));
                 let answered = microphone.and_then(|track| lines.get(usize::from(track.id.0)));
                 let takes_copies =
                     matches!(answered, Some(NegotiatedLine::Media { copies: true, .. }));
@@ -568,7 +569,7 @@ fn audio_write(line: Line, codec: Codec, packet: AudioPacket<'_>) -> MediaWrite<
         codec,
         rtp_time: packet.rtp_time / u64::from(48_000 / codec.clock_rate()),
         talkspurt: packet.talkspurt,
-        level: Some(packet.level),
+        level: packet.level,
         redundant: packet.redundant,
         data: packet.data,
     }

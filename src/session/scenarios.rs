@@ -24,6 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const SDP: &str = "v=0\r\na=ice-ufrag:page\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n\
     a=fingerprint:sha-256 00:11:22\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
     m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=sendrecv\r\na=rtpmap:96 VP8/90000\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\na=sctp-port:5000\r\n";
 
@@ -49,9 +50,12 @@ struct Rig {
 
 impl Rig {
     fn new() -> Rig {
-        let mut rig = Rig::not_started();
-        rig.session.start(rig.now);
-        rig
+        Rig::not_started().started()
+    }
+
+    fn started(mut self) -> Rig {
+        self.session.start(self.now);
+        self
     }
 
     fn not_started() -> Rig {
@@ -70,12 +74,15 @@ impl Rig {
 
     /// ICE and DTLS are done, no channel is open.
     fn connected() -> Rig {
-        let mut rig = Rig::new();
-        rig.check();
-        rig.send(encode(&[Frame::Hello]));
-        assert_eq!(rig.session.state(), ConnectionState::Connected);
-        rig.events();
-        rig
+        Rig::new().connect()
+    }
+
+    fn connect(mut self) -> Rig {
+        self.check();
+        self.send(encode(&[Frame::Hello]));
+        assert_eq!(self.session.state(), ConnectionState::Connected);
+        self.events();
+        self
     }
 
     fn offer(&mut self, sdp: &str) -> Result<(), NegotiateError> {

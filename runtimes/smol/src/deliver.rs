@@ -53,6 +53,7 @@ impl Link {
                 time: info.time,
                 origin: info.origin,
                 parts: info.parts,
+                sender_level: info.sender_level,
             }));
         }
         while let Some(track) = self.readable.encoded.first().copied() {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use smallrtc::{
-    AudioFrame, AudioOrigin, AudioParts, CloseReason, EncodedFrame, Event, Message, TrackId,
+    AudioFrame, AudioLevel, AudioOrigin, AudioParts, CloseReason, EncodedFrame, Event, Message,
+    TrackId,
 };
 
 /// Something that came from a call. `Closed` comes exactly once and last.
@@ -59,6 +60,8 @@ pub struct AudioBlock {
     pub origin: AudioOrigin,
     /// How many of its samples per channel come from where.
     pub parts: AudioParts,
+    /// How loud it is, if any of it was decoded from packets whose sender told their level.
+    pub sender_level: Option<AudioLevel>,
 }
 
 impl AudioBlock {
@@ -67,5 +70,11 @@ impl AudioBlock {
     #[must_use]
     pub fn frame(&self) -> AudioFrame<'_> {
         AudioFrame { samples: &self.samples, rate: self.rate, channels: self.channels }
+    }
+
+    /// How loud it is: by its sender's word, or measured now.
+    #[must_use]
+    pub fn level(&self) -> AudioLevel {
+        self.sender_level.unwrap_or_else(|| AudioLevel::of(&self.samples))
     }
 }

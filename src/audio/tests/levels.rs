@@ -8,7 +8,7 @@ use super::{input, ms, origin, out, sine};
 use crate::audio::level::{LEVEL_SILENCE, level};
 use crate::audio::{AudioCodec, AudioReceiver};
 use crate::config::AudioIn;
-use crate::{AudioInfo, AudioOrigin, FrameTime};
+use crate::{AudioInfo, AudioLevel, AudioOrigin, FrameTime};
 
 /// A packet: what its sender says of it, whether it comes, and how loud it is.
 type Packet = (Option<(u8, bool)>, bool, i16);
@@ -42,7 +42,8 @@ fn what_the_sender_says_stands_on_each_frame_of_its_packet() {
     let packets: Vec<Packet> = said.iter().map(|level| (*level, true, 5_000)).collect();
     for (frame, each) in [(FrameTime::Ms20, 1), (FrameTime::Ms10, 2)] {
         let heard = read(&packets, 960, frame).into_iter();
-        let heard: Vec<_> = heard.map(|(info, _)| info.level.of_sender()).collect();
+        let heard: Vec<_> =
+            heard.map(|(info, _)| info.sender_level.and_then(AudioLevel::of_sender)).collect();
         let expected: Vec<_> = said.iter().flat_map(|level| vec![*level; each]).collect();
         assert_eq!(heard, expected);
     }
@@ -53,7 +54,7 @@ fn what_nobody_says_is_measured() {
     let loud = sine(440.0, 48_000, 960);
     let packets = [(None, true, 12_000), (None, true, 0), (None, true, i16::MIN)];
     let heard = read(&packets, 960, FrameTime::Ms20);
-    let levels: Vec<_> = heard.iter().map(|(info, _)| info.level).collect();
+    let levels: Vec<_> = heard.iter().map(|(info, samples)| info.level(samples)).collect();
     assert!(levels.iter().all(|level| level.voice.is_none()));
     let levels: Vec<u8> = levels.iter().map(|level| level.below_full_scale_db).collect();
     assert_eq!(levels, [9, LEVEL_SILENCE, 0], "12000 of 32768 is 8.7 dB below");
@@ -68,12 +69,14 @@ fn what_was_made_up_is_measured_and_silence_is_127() {
     let heard = read(&packets, 960, FrameTime::Ms20);
     assert_eq!(heard.len(), 12);
     for (info, samples) in &heard {
+        let loud = info.level(samples);
         match info.origin {
-            AudioOrigin::Decoded => assert_eq!(info.level.of_sender(), Some((20, true))),
-            AudioOrigin::Silence => assert_eq!(info.level.below_full_scale_db, LEVEL_SILENCE),
-            _ => assert_eq!(info.level.below_full_scale_db, level(samples)),
+            AudioOrigin::Decoded => assert_eq!(loud.of_sender(), Some((20, true))),
+            AudioOrigin::Silence => assert_eq!(loud.below_full_scale_db, LEVEL_SILENCE),
+            _ => assert_eq!(loud.below_full_scale_db, level(samples)),
         }
-        assert_eq!(info.level.voice.is_some(), info.origin == AudioOrigin::Decoded);
+        assert_eq!(info.sender_level.is_some(), info.origin == AudioOrigin::Decoded);
+        assert_eq!(loud.voice.is_some(), info.origin == AudioOrigin::Decoded);
     }
     let origins = |of| heard.iter().filter(|(info, _)| info.origin == of).count();
     assert_eq!((origins(AudioOrigin::Concealed), origins(AudioOrigin::Silence)), (5, 5));
@@ -92,7 +95,8 @@ fn sound_as_it_comes_is_not_cut_where_the_level_changes() {
     }
     let mut samples = [0; 4_800];
     let info = receiver.recv(&mut samples).unwrap();
-    assert_eq!((info.samples, info.level.of_sender()), (3 * 960, Some((30, true))));
+    let loud = info.level(&samples[..info.samples]).of_sender();
+    assert_eq!((info.samples, loud), (3 * 960, Some((30, true))));
     assert!(!receiver.is_readable());
 }
 
@@ -120,9 +124,10 @@ proptest! {
             let told = came.filter_map(|(level, ..)| *level);
             let loudest = told.clone().map(|(level, _)| level).min();
             let voice = told.clone().any(|(_, voice)| voice);
-            prop_assert_eq!(info.level.of_sender(), loudest.map(|level| (level, voice)));
+            let loud = info.level(&samples);
+            prop_assert_eq!(loud.of_sender(), loudest.map(|level| (level, voice)));
             if loudest.is_none() {
-                prop_assert_eq!(info.level.below_full_scale_db, level(&samples));
+                prop_assert_eq!(loud.below_full_scale_db, level(&samples));
             }
             at += info.samples;
         }

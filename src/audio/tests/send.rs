@@ -20,6 +20,7 @@ pub(super) struct Sent {
 impl From<AudioPacket<'_>> for Sent {
     fn from(packet: AudioPacket<'_>) -> Sent {
         let AudioPacket { data, rtp_time, talkspurt, level, redundant } = packet;
+        let level = level.expect("it was asked for");
         Sent { data: data.to_vec(), rtp_time, talkspurt, level, redundant }
     }
 }
@@ -36,7 +37,8 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(config: AudioOut) -> Rig {
         let now = origin();
-        let sender = AudioSender::new(config, AudioCodec::Null);
+        let mut sender = AudioSender::new(config, AudioCodec::Null);
+        sender.set_takes_levels(true);
         let (started, finished) = (Vec::new(), Vec::new());
         Rig { sender, now, packets: Vec::new(), started, finished }
     }

@@ -32,13 +32,33 @@ fn a_frame_has_the_level_of_its_packet_and_one_without_is_measured() {
         let mut samples = [0; 320];
         assert!(rig.session.recv_audio(TrackId(0), &mut samples).is_some());
         let info = rig.session.recv_audio(TrackId(0), &mut samples).expect("a second frame");
-        assert_eq!((info.level.below_full_scale_db, info.level.voice), expected);
+        let loud = info.level(&samples);
+        assert_eq!((loud.below_full_scale_db, loud.voice), expected);
+        assert_eq!(info.sender_level.is_some(), level.is_some());
     }
 }
 
 #[test]
 fn each_packet_that_goes_out_says_how_loud_it_is_and_whether_somebody_speaks() {
-    let mut rig = Rig::connected();
+    let levels: Vec<_> = levels_of_a_second_of_sound(Rig::connected()).collect();
+    let levels: Vec<_> = levels.into_iter().map(|level| level.expect("each has one")).collect();
+    // An eighth of full scale is 18 dB below it; after it silence, which is no voice.
+    assert_eq!(levels.iter().filter(|level| **level == (18, true)).count(), 50);
+    let silent = levels.iter().filter(|level| **level == (127, false)).count();
+    assert!(silent > 20 && silent + 50 == levels.len(), "{levels:?}");
+}
+
+#[test]
+fn a_peer_that_takes_no_levels_is_told_none() {
+    let without: String =
+        SDP.split_inclusive('\n').filter(|line| !line.contains("extmap")).collect();
+    let rig = Rig::offered(&without).started().connect();
+    let levels: Vec<_> = levels_of_a_second_of_sound(rig).collect();
+    assert!(levels.len() > 70 && levels.iter().all(Option::is_none), "{levels:?}");
+}
+
+/// What the packets say of a second of sound and of the silence after it.
+fn levels_of_a_second_of_sound(mut rig: Rig) -> impl Iterator<Item = Option<(u8, bool)>> {
     rig.pass(SECOND);
     let frame = AudioFrame::mono(&[4_096; 24_000], 24_000);
     rig.session.send_audio(frame, rig.now).unwrap();
@@ -50,13 +70,10 @@ fn each_packet_that_goes_out_says_how_loud_it_is_and_whether_somebody_speaks() {
         while let Some(transmit) = rig.session.poll_transmit() {
             for frame in decode(&transmit.payload).into_iter().flatten() {
                 if let Frame::Media(media) = frame {
-                    levels.push(media.level.expect("each has one"));
+                    levels.push(media.level);
                 }
             }
         }
     }
-    // An eighth of full scale is 18 dB below it; after it silence, which is no voice.
-    assert_eq!(levels.iter().filter(|level| **level == (18, true)).count(), 50);
-    let silent = levels.iter().filter(|level| **level == (127, false)).count();
-    assert!(silent > 20 && silent + 50 == levels.len(), "{levels:?}");
+    levels.into_iter()
 }
