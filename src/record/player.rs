@@ -250,7 +250,7 @@ impl Transport for Played {
         false
     }
 
-    fn handle_datagram(&mut self, _: &Datagram, _: Instant) -> Received {
+    fn handle_datagram(&mut self, _: Datagram, _: Instant) -> Received {
         self.0.lock().step(|recorded| {
             let (authenticated, malformed) = match recorded {
                 Some(Crossing::Datagram { authenticated, malformed }) => {

@@ -93,7 +93,7 @@ impl Transport for Tapped {
         self.inner.verifies(payload)
     }
 
-    fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> Received {
+    fn handle_datagram(&mut self, datagram: Datagram, now: Instant) -> Received {
         let received = self.inner.handle_datagram(datagram, now);
         let Received { authenticated, malformed } = received;
         self.note(Crossing::Datagram { authenticated, malformed });

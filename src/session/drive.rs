@@ -26,7 +26,7 @@ impl Session {
         }
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.payload.len() as u64;
-        let received = self.transport.handle_datagram(&datagram, now);
+        let received = self.transport.handle_datagram(datagram, now);
         self.stats.datagrams_malformed += u64::from(received.malformed);
         if received.authenticated {
             self.alive(now);

@@ -453,8 +453,7 @@ impl Session {
         let Some(slot) = self.tracks.slot_mut(track) else { return };
         let time = slot.time(packet);
         let quiet = slot.inbox.is_empty();
-        let mut frame =
-            EncodedFrame::new(packet.codec, time, packet.keyframe, packet.data.to_vec().into());
+        let mut frame = EncodedFrame::new(packet.codec, time, packet.keyframe, packet.data.clone());
         frame.contiguous = packet.contiguous;
         let pushed = slot.inbox.push(frame);
         let readable = !slot.inbox.is_empty();

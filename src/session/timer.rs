@@ -64,6 +64,8 @@ impl Timer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TimerTable {
     deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// A bit for each that is set, which are two or three.
+    set: u16,
     /// The earliest of them, with its deadline: asked for several times for each packet, and
     /// changed once or twice.
     first: Option<(Timer, Instant)>,
@@ -75,8 +77,17 @@ impl TimerTable {
     }
 
     /// Sets or clears, as the part that owns the deadline says.
+    #[inline]
     pub(crate) fn follow(&mut self, timer: Timer, deadline: Option<Instant>) {
+        if self.deadlines[timer as usize] != deadline {
+            self.change(timer, deadline);
+        }
+    }
+
+    fn change(&mut self, timer: Timer, deadline: Option<Instant>) {
         self.deadlines[timer as usize] = deadline;
+        let bit = 1 << timer as u16;
+        self.set = if deadline.is_some() { self.set | bit } else { self.set & !bit };
         match (self.first, deadline) {
             (Some((first, at)), _) if first == timer && deadline != Some(at) => {
                 self.first = self.earliest();
@@ -107,15 +118,18 @@ impl TimerTable {
     }
 
     fn earliest(&self) -> Option<(Timer, Instant)> {
-        let mut first: Option<(usize, Instant)> = None;
-        // A plain loop: an iterator over pairs is three times as slow.
-        for (place, deadline) in self.deadlines.iter().enumerate() {
-            let Some(deadline) = *deadline else { continue };
-            if first.is_none_or(|(_, earliest)| deadline < earliest) {
-                first = Some((place, deadline));
+        let mut first: Option<(Timer, Instant)> = None;
+        let mut left = self.set;
+        while left != 0 {
+            let timer = Timer::ALL[left.trailing_zeros() as usize];
+            if let Some(deadline) = self.deadline(timer)
+                && first.is_none_or(|(_, earliest)| deadline < earliest)
+            {
+                first = Some((timer, deadline));
             }
+            left &= left - 1;
         }
-        first.map(|(place, deadline)| (Timer::ALL[place], deadline))
+        first
     }
 
     /// Takes the earliest timer that is due. It is cleared; who handles it may set it again.

@@ -265,7 +265,7 @@ mod tests {
             keyframe: true,
             repaired: false,
             level: None,
-            data: Arc::from([]),
+            data: bytes::Bytes::new(),
         };
         assert_eq!(clock.time(&packet(1, 5_000)), Duration::ZERO);
         assert_eq!(clock.time(&packet(1, 95_000)), Duration::from_secs(1));

@@ -21,8 +21,9 @@ pub(crate) mod stun;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 pub use self::certificate::Certificate;
 use self::real::Real;
@@ -89,7 +90,7 @@ pub(crate) trait Transport: fmt::Debug + Send {
     fn verifies(&self, payload: &[u8]) -> bool;
 
     /// Takes a datagram.
-    fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> Received;
+    fn handle_datagram(&mut self, datagram: Datagram, now: Instant) -> Received;
 
     /// Lets time pass.
     fn handle_timeout(&mut self, now: Instant);
@@ -275,7 +276,7 @@ pub(crate) struct MediaPacket {
     /// It did not come itself: it is the copy of it that stood in another packet (RED, RFC 2198).
     pub(crate) repaired: bool,
     pub(crate) level: Option<(u8, bool)>,
-    pub(crate) data: Arc<[u8]>,
+    pub(crate) data: Bytes,
 }
 
 impl fmt::Debug for MediaPacket {

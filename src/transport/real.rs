@@ -452,13 +452,13 @@ impl Transport for Real {
             && stun::verifies(payload, &self.credentials.pwd)
     }
 
-    fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> Received {
+    fn handle_datagram(&mut self, datagram: Datagram, now: Instant) -> Received {
         // ICE pairs addresses: what was sent to none of ours belongs to no pair.
         if self.out.bases.iter().all(|(base, _)| *base != datagram.destination) {
             self.out.counters.misdirected += 1;
             return Received::default();
         }
-        let mut received = match self.inspect(datagram) {
+        let mut received = match self.inspect(&datagram) {
             Ok(received) => received,
             Err(refused) => return self.counted(refused),
         };

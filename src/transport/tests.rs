@@ -37,7 +37,7 @@ fn a_received_frame_prints_its_numbers_and_not_its_content() {
         keyframe: false,
         repaired: false,
         level: None,
-        data: (*b"a picture").into(),
+        data: bytes::Bytes::from_static(b"a picture"),
     };
     assert_eq!(format!("{packet:?}"), "MediaPacket(line 1 Vp8 seq 7 time 900 9 bytes)");
 }

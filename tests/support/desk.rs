@@ -64,7 +64,7 @@ impl Desk {
             self.destinations.insert(destination);
             let packet = Packet { source: bot_address(), destination, payload };
             if let Some(page) = pages.iter_mut().find(|page| page.address() == destination) {
-                page.handle_packet(&packet, self.now);
+                page.handle_packet(packet, self.now);
                 moved = true;
             }
         }

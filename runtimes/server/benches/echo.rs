@@ -227,7 +227,7 @@ impl Caller {
         while let Ok((len, source)) = self.socket.recv_from(&mut self.buffer) {
             let (destination, now) = (self.browser.address(), Instant::now());
             let payload = self.buffer[..len].to_vec().into();
-            self.browser.handle_packet(&Packet { source, destination, payload }, now);
+            self.browser.handle_packet(Packet { source, destination, payload }, now);
             while let Some(event) = self.browser.poll_event() {
                 if let BrowserEvent::Media { data, .. } = event {
                     null_words(&data).into_iter().flatten().for_each(|word| heard(word, now));

@@ -187,7 +187,7 @@ fn after_the_first_difference_the_session_hears_nothing_and_is_refused_everythin
     played.handle_timeout(now);
     assert_eq!(played.poll_event(), None);
     assert_eq!(played.poll_transmit(), None);
-    assert_eq!(played.handle_datagram(&datagram(b"x"), now), Received::default());
+    assert_eq!(played.handle_datagram(datagram(b"x"), now), Received::default());
     assert_eq!(played.write_media(&frame(b"x"), now), MediaWritten::NotReady);
     assert_eq!(played.write_channel(ChannelId(0), false, b"x", now), ChannelWritten::Gone);
     assert_eq!(played.buffered_amount(ChannelId(0)), 0);

@@ -56,7 +56,7 @@ impl Transport for Prepared {
         payload == b"ours"
     }
 
-    fn handle_datagram(&mut self, _: &Datagram, _: Instant) -> Received {
+    fn handle_datagram(&mut self, _: Datagram, _: Instant) -> Received {
         self.received.pop_front().unwrap()
     }
 
@@ -198,7 +198,7 @@ fn a_replay_gives_the_verdict_on_each_datagram_and_what_is_buffered() {
     let received = [verdict(true, false), verdict(false, true), verdict(false, false)];
     let below = Prepared { received: received.into(), buffered: 70_000, ..Prepared::default() };
     let given = gives_again(Detail::Sizes, below, |transport, now| {
-        let received = [0; 3].map(|_| transport.handle_datagram(&datagram(b"bytes"), now));
+        let received = [0; 3].map(|_| transport.handle_datagram(datagram(b"bytes"), now));
         (received, transport.buffered_amount(ChannelId(2)))
     });
     assert_eq!(given, (received, 70_000));
@@ -308,7 +308,7 @@ fn packet(line: u8, data: &[u8]) -> TransportEvent {
         keyframe: true,
         repaired: true,
         level: None,
-        data: data.into(),
+        data: bytes::Bytes::copy_from_slice(data),
     })
 }
 

@@ -33,7 +33,7 @@ impl Transport for Refusing {
         false
     }
 
-    fn handle_datagram(&mut self, _: &Datagram, _: Instant) -> Received {
+    fn handle_datagram(&mut self, _: Datagram, _: Instant) -> Received {
         Received::default()
     }
 

@@ -380,7 +380,7 @@ impl Output {
             // under another number was in it as a copy.
             repaired: is_audio && seq as u16 != self.seq,
             level,
-            data: data.data,
+            data: Bytes::from_owner(data.data),
         });
     }
 

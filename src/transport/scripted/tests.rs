@@ -47,7 +47,7 @@ impl Bench {
     fn receive(&mut self, source: &str, payload: Vec<u8>) -> Received {
         let to = address("192.0.2.1:7000");
         let datagram = Datagram::udp(TransportId(3), address(source), to, payload.into());
-        self.transport.handle_datagram(&datagram, self.now)
+        self.transport.handle_datagram(datagram, self.now)
     }
 
     fn check(&mut self, name: &str, source: &str) -> Received {

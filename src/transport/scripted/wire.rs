@@ -267,6 +267,30 @@ pub fn frames(bytes: &[u8]) -> Result<Frames<'_>, Malformed> {
     Ok(Frames(whole))
 }
 
+/// The head of a coded frame that is in one piece, and where in the datagram its data begin, which
+/// are all the rest of it. `None` for a datagram that is malformed or holds anything else.
+///
+/// ```
+/// use smallrtc::scripted::{Frame, decode, encode, lone_media};
+///
+/// assert_eq!(lone_media(&encode(&[Frame::Hello])), None);
+/// ```
+#[must_use]
+#[inline]
+pub fn lone_media(bytes: &[u8]) -> Option<(Media<'static>, usize)> {
+    let whole = bytes.strip_prefix(&[MAGIC, VERSION])?;
+    let ([MEDIA_KIND, high, low], tail) = whole.split_first_chunk()? else { return None };
+    if tail.len() != usize::from(u16::from_be_bytes([*high, *low])) {
+        return None;
+    }
+    let media = Media::read(&mut Fields(tail)).filter(|media| media.first && !media.more)?;
+    let start = bytes.len() - media.data.len();
+    let Media { line, codec, first, more, keyframe, talkspurt, level, ssrc, seq, time, .. } = media;
+    let head =
+        Media { line, codec, first, more, keyframe, talkspurt, level, ssrc, seq, time, data: &[] };
+    Some((head, start))
+}
+
 /// The frames of one datagram, see [`frames`]: bytes that were found well-formed.
 #[derive(Clone, Debug)]
 pub struct Frames<'a>(&'a [u8]);

@@ -110,7 +110,7 @@ impl Page {
     fn receive(&mut self, source: SocketAddr, payload: &[u8]) {
         let destination = self.socket.local_addr().expect("it is bound");
         let packet = Packet { source, destination, payload: payload.to_vec().into() };
-        self.browser.handle_packet(&packet, Instant::now());
+        self.browser.handle_packet(packet, Instant::now());
     }
 
     fn flush(&mut self) {

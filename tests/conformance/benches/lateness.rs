@@ -308,7 +308,7 @@ impl Callers {
             let destination = browser.address();
             let payload = payload.to_vec().into();
             let packet = Packet { source: meta.addr, destination, payload };
-            browser.handle_packet(&packet, Instant::now());
+            browser.handle_packet(packet, Instant::now());
         }
     }
 }

@@ -735,7 +735,7 @@ impl<S: Subject> World<S> {
             }
         }
         while let Some(packet) = client.down.receive(now) {
-            client.browser.handle_packet(&packet, now);
+            client.browser.handle_packet(packet, now);
         }
         if client.browser.poll_timeout().is_some_and(|at| at <= now) {
             client.browser.handle_timeout(now);

@@ -312,7 +312,7 @@ fn opus_packet() -> Vec<u8> {
     let _id = pair.send_audio(&tone(220.0, OUT_RATE, OUT_SECOND), OUT_RATE).expect("there is room");
     pair.drive_for(Duration::from_millis(800));
     let frames = pair.browser_events().filter_map(|event| match event {
-        smallrtc_sim::BrowserEvent::Media { data, .. } => Some(data.clone()),
+        smallrtc_sim::BrowserEvent::Media { data, .. } => Some(data.to_vec()),
         _ => None,
     });
     frames.max_by_key(Vec::len).expect("the page heard the bot")

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use smallrtc::Codec;
 
 use crate::Packet;
@@ -136,7 +137,7 @@ pub enum BrowserEvent {
         /// In units of the codec's clock, extended.
         time: u64,
         /// The coded bytes.
-        data: Vec<u8>,
+        data: Bytes,
     },
     /// The bot wants a keyframe.
     KeyframeRequest {
@@ -241,7 +242,7 @@ impl Browser {
     }
 
     /// Takes a datagram.
-    pub fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+    pub fn handle_packet(&mut self, packet: Packet, now: Instant) {
         if !self.has_vanished {
             let now = self.clock.shows(now);
             self.peer.handle_packet(packet, now);

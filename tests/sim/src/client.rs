@@ -441,11 +441,11 @@ impl Client {
     }
 
     /// Takes a datagram.
-    pub fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+    pub fn handle_packet(&mut self, packet: Packet, now: Instant) {
         for pc in [&mut self.pc, &mut self.old].into_iter().flatten() {
             if pc.browser.address() == packet.destination {
                 pc.heard_at = Some(now);
-                pc.browser.handle_packet(packet, now);
+                pc.browser.handle_packet(packet.clone(), now);
             }
         }
         self.collect(now);

@@ -23,6 +23,7 @@ impl Clock {
     }
 
     /// What it shows at an instant.
+    #[inline]
     pub(crate) fn shows(self, now: Instant) -> Instant {
         if self.drift_ppm == 0 {
             return now;

@@ -118,13 +118,15 @@ pub struct Link {
     is_down: bool,
     down_until: Option<Instant>,
     loses: Option<Loses>,
+    /// Most links are left as they are: what a packet meets there is decided once.
+    only_delays: bool,
 }
 
 impl Link {
     /// A link whose chances are drawn from `seed`.
     #[must_use]
     pub fn new(config: LinkConfig, seed: u64) -> Link {
-        Link {
+        let mut link = Link {
             config,
             random: fastrand::Rng::with_seed(seed),
             packets: VecDeque::new(),
@@ -135,28 +137,35 @@ impl Link {
             is_down: false,
             down_until: None,
             loses: None,
-        }
+            only_delays: false,
+        };
+        link.only_delays = link.only_delays();
+        link
     }
 
     /// Changes the link; packets on their way are not touched.
     pub fn set_config(&mut self, config: LinkConfig) {
         self.config = config;
+        self.only_delays = self.only_delays();
     }
 
     /// Loses everything from now on, or stops doing so. Packets on their way arrive.
     pub fn set_down(&mut self, is_down: bool) {
         self.is_down = is_down;
+        self.only_delays = self.only_delays();
     }
 
     /// Loses everything that it is given before `until`. Packets on their way arrive. A second
     /// black-out makes the first no shorter.
     pub fn black_out(&mut self, until: Instant) {
         self.down_until = self.down_until.max(Some(until));
+        self.only_delays = false;
     }
 
     /// Loses, besides, each packet that `loses` says.
     pub fn lose(&mut self, loses: impl FnMut(&Packet) -> bool + Send + 'static) {
         self.loses = Some(Box::new(loses));
+        self.only_delays = false;
     }
 
     /// How many packets were given to it.
@@ -179,6 +188,28 @@ impl Link {
     /// Takes a packet.
     pub fn send(&mut self, packet: Packet, now: Instant) {
         self.sent += 1;
+        if self.only_delays && packet.payload.len() <= self.config.mtu && self.has_room() {
+            let arrival = self.in_order(now + self.config.delay);
+            self.insert(OnItsWay { packet, arrival });
+        } else {
+            self.send_by_chance(packet, now);
+        }
+    }
+
+    /// Whether nothing but its delay, its limit and the order of packets matters.
+    fn only_delays(&self) -> bool {
+        let LinkConfig { loss, duplicate, reorder, jitter, rate, .. } = self.config;
+        let draws = loss > 0.0 || duplicate > 0.0 || reorder > 0.0 || jitter > Duration::ZERO;
+        let loses = self.is_down || self.down_until.is_some() || self.loses.is_some();
+        !draws && !loses && rate.is_none()
+    }
+
+    fn has_room(&self) -> bool {
+        self.packets.len() < PACKETS_MAX
+    }
+
+    #[inline(never)]
+    fn send_by_chance(&mut self, packet: Packet, now: Instant) {
         let chosen = self.loses.as_mut().is_some_and(|loses| loses(&packet));
         let by_chance = self.chance(self.config.loss);
         let too_long = packet.payload.len() > self.config.mtu;
@@ -262,6 +293,12 @@ impl Link {
         if self.chance(self.config.reorder) {
             return arrival + self.config.reorder_by;
         }
+        self.in_order(arrival)
+    }
+
+    /// No packet that is not reordered arrives before one that was sent before it.
+    #[inline(always)]
+    fn in_order(&mut self, arrival: Instant) -> Instant {
         let arrival = self.newest_arrival.map_or(arrival, |newest| newest.max(arrival));
         self.newest_arrival = Some(arrival);
         arrival

@@ -298,7 +298,7 @@ impl Lobby {
                 let _ = self.endpoint.handle_datagram(datagram, now);
             }
             while let Some(packet) = self.seats[number].down.receive(now) {
-                self.seats[number].client.handle_packet(&packet, now);
+                self.seats[number].client.handle_packet(packet, now);
             }
             if self.seats[number].client.poll_timeout().is_some_and(|at| at <= now) {
                 self.seats[number].client.handle_timeout(now);

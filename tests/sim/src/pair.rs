@@ -405,7 +405,7 @@ impl Pair {
             dues.session = self.session_timeout();
         }
         while let Some(packet) = self.down.receive(self.now) {
-            self.browser.handle_packet(&packet, self.now);
+            self.browser.handle_packet(packet, self.now);
             self.flush_after(Touched::Page);
             dues.page = self.browser.poll_timeout();
         }

@@ -19,7 +19,7 @@ pub(crate) trait Peer: Debug + Send {
     /// An offer that restarts ICE from another address.
     fn restart(&mut self, address: SocketAddr, now: Instant) -> String;
     fn accept_answer(&mut self, sdp: &str, now: Instant);
-    fn handle_packet(&mut self, packet: &Packet, now: Instant);
+    fn handle_packet(&mut self, packet: Packet, now: Instant);
     fn handle_timeout(&mut self, now: Instant);
     fn poll_packet(&mut self) -> Option<Packet>;
     fn poll_event(&mut self) -> Option<BrowserEvent>;

@@ -93,7 +93,7 @@ fn with_plain(config: Config, codec: Codec) -> Config {
 
 fn came(pair: &Pair) -> Vec<Vec<u8>> {
     let media = pair.browser_events().filter_map(|event| match event {
-        BrowserEvent::Media { line: 0, data, .. } => Some(data.clone()),
+        BrowserEvent::Media { line: 0, data, .. } => Some(data.to_vec()),
         _ => None,
     });
     media.collect()

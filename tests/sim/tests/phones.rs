@@ -32,7 +32,7 @@ fn call(sounds: &[Codec], setup: Setup) -> Pair {
 /// What came to the phone: times and bytes.
 fn came(pair: &Pair) -> Vec<(u64, Vec<u8>)> {
     let media = pair.browser_events().filter_map(|event| match event {
-        BrowserEvent::Media { line: 0, time, data, .. } => Some((*time, data.clone())),
+        BrowserEvent::Media { line: 0, time, data, .. } => Some((*time, data.to_vec())),
         _ => None,
     });
     media.collect()

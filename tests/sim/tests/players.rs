@@ -176,7 +176,7 @@ fn an_ogg_file_is_passed_on_packet_by_packet_at_its_own_pace() {
         let came: Vec<(u64, Vec<u8>)> = pair
             .browser_events()
             .filter_map(|event| match event {
-                BrowserEvent::Media { line: 0, time, data, .. } => Some((*time, data.clone())),
+                BrowserEvent::Media { line: 0, time, data, .. } => Some((*time, data.to_vec())),
                 _ => None,
             })
             .collect();

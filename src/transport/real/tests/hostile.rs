@@ -54,11 +54,11 @@ fn only_a_request_made_with_our_password_is_ours() {
     ];
     for (index, forged) in forged.iter().enumerate() {
         assert!(!pair.bot.verifies(forged), "{index}");
-        let received = pair.bot.handle_datagram(&datagram(BROWSER, forged.clone()), pair.now);
+        let received = pair.bot.handle_datagram(datagram(BROWSER, forged.clone()), pair.now);
         assert_eq!(received, Received::default(), "{index}");
         assert_eq!(pair.bot.counters().stun_refused, index as u64 + 1);
     }
-    let received = pair.bot.handle_datagram(&datagram(BROWSER, good), pair.now);
+    let received = pair.bot.handle_datagram(datagram(BROWSER, good), pair.now);
     assert!(received.authenticated && !received.malformed);
 }
 
@@ -68,7 +68,7 @@ fn a_response_is_authentic_only_with_the_peers_password() {
     let ours = super::pair::credentials(0);
     let mut forged = request(&format!("{}:abcd", ours.ufrag), &ours.pwd);
     forged[0] = 1;
-    let received = pair.bot.handle_datagram(&datagram(BROWSER, forged), pair.now);
+    let received = pair.bot.handle_datagram(datagram(BROWSER, forged), pair.now);
     assert_eq!(received, Received::default());
 }
 
@@ -78,7 +78,7 @@ fn a_datagram_to_an_address_that_is_not_ours_is_counted_and_nothing_else() {
     let elsewhere = address("192.0.2.99:1");
     let stray =
         Datagram::udp(TransportId(3), address(BROWSER), elsewhere, Bytes::from_static(b"x"));
-    assert_eq!(pair.bot.handle_datagram(&stray, pair.now), Received::default());
+    assert_eq!(pair.bot.handle_datagram(stray, pair.now), Received::default());
     assert_eq!(pair.bot.counters().misdirected, 1);
 }
 
@@ -90,11 +90,11 @@ fn what_no_protocol_of_webrtc_begins_with_is_malformed() {
         payloads.push(vec![first; 100]);
     }
     payloads.push(vec![128; 2049]);
-    let longest = pair.bot.handle_datagram(&datagram(BROWSER, vec![128; 2048]), pair.now);
+    let longest = pair.bot.handle_datagram(datagram(BROWSER, vec![128; 2048]), pair.now);
     assert_eq!(longest, Received::default());
     for (index, payload) in payloads.into_iter().enumerate() {
         let first = payload.first().copied();
-        let received = pair.bot.handle_datagram(&datagram(BROWSER, payload), pair.now);
+        let received = pair.bot.handle_datagram(datagram(BROWSER, payload), pair.now);
         assert!(received.malformed && !received.authenticated, "{first:?}");
         assert_eq!(pair.bot.counters().malformed, index as u64 + 1);
     }
@@ -133,7 +133,7 @@ fn garbage_never_panics_and_the_call_goes_on() {
             continue;
         }
         let source = if rng.bool() { BROWSER } else { "203.0.113.66:666" };
-        let received = pair.bot.handle_datagram(&datagram(source, payload), pair.now);
+        let received = pair.bot.handle_datagram(datagram(source, payload), pair.now);
         assert!(!received.authenticated, "round {round}");
     }
     pair.flush();
@@ -156,7 +156,7 @@ fn garbage_during_the_handshake_does_not_keep_the_call_from_connecting() {
         for _ in 0..20 {
             let mut payload = noise(&mut rng, 1..300);
             payload[0] = [0, 22, 23, 44, 128, 144][rng.usize(..6)];
-            let _ = pair.bot.handle_datagram(&datagram("203.0.113.66:666", payload), pair.now);
+            let _ = pair.bot.handle_datagram(datagram("203.0.113.66:666", payload), pair.now);
         }
         pair.run_for(Duration::from_millis(20));
     }
@@ -174,7 +174,7 @@ fn as_many_addresses_as_allowed_are_remembered_and_one_more_is_not() {
     let good = request(&format!("{}:abcd", ours.ufrag), &ours.pwd);
     let mut check = |port: usize| {
         let source = format!("198.51.100.9:{port}");
-        let received = pair.bot.handle_datagram(&datagram(&source, good.clone()), pair.now);
+        let received = pair.bot.handle_datagram(datagram(&source, good.clone()), pair.now);
         while pair.bot.poll_transmit().is_some() {}
         (received.authenticated, pair.bot.counters().sources_refused)
     };

@@ -251,7 +251,7 @@ impl Pair {
             });
         } else if destination == address(BOT) {
             let datagram = Datagram::udp(TransportId(3), source, destination, payload);
-            let _ = self.bot.handle_datagram(&datagram, self.now);
+            let _ = self.bot.handle_datagram(datagram, self.now);
         }
     }
 

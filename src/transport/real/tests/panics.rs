@@ -26,7 +26,7 @@ fn a_panic_in_the_engine_is_a_fault_of_its_session_and_nothing_works_afterwards(
     let local = address(super::pair::BOT);
     let payload = vec![22; 60].into();
     let datagram = Datagram::udp(TransportId(3), address(BROWSER), local, payload);
-    let _ = bot.handle_datagram(&datagram, now);
+    let _ = bot.handle_datagram(datagram, now);
     bot.handle_timeout(now);
     bot.close(now);
     assert_eq!(bot.poll_event(), None, "one fault is enough");

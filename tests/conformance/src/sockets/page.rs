@@ -218,7 +218,7 @@ impl Page {
         self.watch.see(payload, now - self.began);
         let destination = self.browser.address();
         let payload = payload.to_vec().into();
-        self.browser.handle_packet(&Packet { source, destination, payload }, now);
+        self.browser.handle_packet(Packet { source, destination, payload }, now);
         self.flush();
     }
 

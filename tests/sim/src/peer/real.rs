@@ -145,7 +145,7 @@ impl Real {
                         Codec::G722 => media.time.rebase(Frequency::EIGHT_KHZ).numer(),
                         _ => media.time.numer(),
                     },
-                    data: media.data.to_vec(),
+                    data: media.data.to_vec().into(),
                 }
             }
             Event::KeyframeRequest(request) => {
@@ -228,7 +228,7 @@ impl Peer for Real {
         self.repair_without_limit();
     }
 
-    fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+    fn handle_packet(&mut self, packet: Packet, now: Instant) {
         if packet.destination != self.address {
             return;
         }

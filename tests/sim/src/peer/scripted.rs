@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use bytes::{Buf, Bytes};
 use smallrtc::Codec;
 use smallrtc::scripted::{
-    Arrival, Frame, HEADER_LEN, MEDIA_OVERHEAD, Media, Stream, encode, frames, stun,
+    Arrival, Frame, HEADER_LEN, MEDIA_OVERHEAD, Media, Stream, encode, frames, lone_media, stun,
 };
 
 use super::Peer;
@@ -226,33 +227,44 @@ impl Scripted {
     }
 
     fn handle_media(&mut self, media: &Media<'_>) {
+        if self.is_news(media)
+            && let Some(data) = self.assemble(media)
+        {
+            self.give(media, data);
+        }
+    }
+
+    /// Whether it did not come before, on its own or as a copy.
+    fn is_news(&mut self, media: &Media<'_>) -> bool {
         if self.config.copies && media.codec == Codec::Opus {
             let number = (media.line, media.seq);
             if self.heard.contains(&number) {
-                return;
+                return false;
             }
             self.heard.push_back(number);
             if self.heard.len() > HEARD_MAX {
                 self.heard.pop_front();
             }
         }
-        if let Some(data) = self.assemble(media) {
-            let Media { line, seq, time, .. } = *media;
-            self.events.push_back(BrowserEvent::Media { line, seq, time, data });
-        }
+        true
+    }
+
+    fn give(&mut self, media: &Media<'_>, data: Bytes) {
+        let Media { line, seq, time, .. } = *media;
+        self.events.push_back(BrowserEvent::Media { line, seq, time, data });
     }
 
     /// Puts a coded frame together. Sound comes in one piece, which has its room at once.
-    fn assemble(&mut self, media: &Media<'_>) -> Option<Vec<u8>> {
+    fn assemble(&mut self, media: &Media<'_>) -> Option<Bytes> {
         if media.first && !media.more {
             self.picture.clear();
-            return Some(media.data.to_vec());
+            return Some(Bytes::copy_from_slice(media.data));
         }
         if media.first {
             self.picture.clear();
         }
         self.picture.extend_from_slice(media.data);
-        (!media.more).then(|| std::mem::take(&mut self.picture))
+        (!media.more).then(|| std::mem::take(&mut self.picture).into())
     }
 }
 
@@ -282,12 +294,19 @@ impl Peer for Scripted {
         }
     }
 
-    fn handle_packet(&mut self, packet: &Packet, now: Instant) {
+    fn handle_packet(&mut self, packet: Packet, now: Instant) {
         if packet.destination != self.address || self.is_over {
             return;
         }
         if stun::is_stun(&packet.payload) {
-            self.handle_stun(packet, now);
+            self.handle_stun(&packet, now);
+        } else if let Some((media, start)) = lone_media(&packet.payload) {
+            let mut data = packet.payload;
+            data.advance(start);
+            if self.is_news(&media) {
+                self.give(&media, data);
+            }
+            self.send_stream(now);
         } else if let Ok(frames) = frames(&packet.payload) {
             for frame in frames {
                 self.handle_frame(frame, now);

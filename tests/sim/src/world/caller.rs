@@ -127,7 +127,7 @@ impl Caller {
                 None => Some(packet),
             };
             if let Some(packet) = inside {
-                self.browser.handle_packet(&packet, now);
+                self.browser.handle_packet(packet, now);
                 is_touched = true;
             }
         }
