@@ -9,6 +9,7 @@
 //! and their first samples. Tests write such packets; the encoder here never does.
 
 use crate::audio::codec::{AudioDecoder, AudioEncoder};
+use crate::audio::resample::per_channel;
 use crate::config::{AudioIn, AudioOut};
 
 const TAG: u8 = b'N';
@@ -16,6 +17,7 @@ const TAG_WITH_COPY: u8 = b'F';
 
 /// Tag, channels, chunks, sum.
 const HEADER: usize = 7;
+const CHUNKS_AT: usize = 2;
 
 /// 10 ms at 48 kHz.
 const CHUNK: usize = 480;
@@ -50,12 +52,16 @@ impl NullEncoder {
 
 impl AudioEncoder for NullEncoder {
     fn encode(&mut self, samples: &[i16], packet: &mut Vec<u8>) {
-        self.header(samples.len() / self.chunk, wrapping_sum(samples), packet);
-        for chunk in samples.chunks_exact(self.chunk) {
+        self.header(0, wrapping_sum(samples), packet);
+        let (mut chunks, mut rest) = (0, samples);
+        // Neither counted nor cut by a division, which takes as long as their sum.
+        while let Some((chunk, behind)) = rest.split_at_checked(self.chunk) {
             for sample in &chunk[..usize::from(self.channels)] {
                 packet.extend_from_slice(&sample.to_le_bytes());
             }
+            (chunks, rest) = (chunks + 1, behind);
         }
+        packet[CHUNKS_AT] = chunks;
     }
 
     fn silence(&mut self, packet: &mut Vec<u8>) {
@@ -107,7 +113,7 @@ impl NullDecoder {
     fn chunks(&mut self, channels: usize, firsts: &[u8], samples: &mut Vec<i16>) -> usize {
         let (values, _) = firsts.as_chunks();
         let value = |at: usize| i16::from_le_bytes(values[at]);
-        let chunks = values.len() / channels;
+        let chunks = per_channel(values.len(), channels);
         for chunk in 0..chunks {
             // The right channel of a packet that has one is the left.
             let (left, right) = (chunk * channels, (chunk + 1) * channels - 1);

@@ -63,6 +63,10 @@ pub(super) struct Pcm {
     pause: u64,
     /// Samples per channel before the first queued one.
     position: u64,
+    /// The second that was read last, and samples per channel before it: nearly all frames are in
+    /// the same, and are spared a division.
+    second: u64,
+    second_at: u64,
     dropped: u64,
 }
 
@@ -79,6 +83,8 @@ impl Pcm {
             len: 0,
             pause: 0,
             position: 0,
+            second: 0,
+            second_at: 0,
             dropped: 0,
         }
     }
@@ -192,10 +198,14 @@ impl Pcm {
     }
 
     /// The first queued sample's time, rounded down to a nanosecond.
-    fn time(&self) -> Duration {
+    fn time(&mut self) -> Duration {
         let rate = u64::from(self.rate);
-        let nanos = self.position % rate * 1_000_000_000 / rate;
-        Duration::new(self.position / rate, nanos as u32)
+        if self.position - self.second_at >= rate {
+            self.second = self.position / rate;
+            self.second_at = self.second * rate;
+        }
+        let nanos = (self.position - self.second_at) * 1_000_000_000 / rate;
+        Duration::new(self.second, nanos as u32)
     }
 
     fn append(&mut self, segment: Segment) {

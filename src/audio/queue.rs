@@ -80,6 +80,8 @@ pub(crate) enum Told {
 #[derive(Debug)]
 struct Run {
     rate: u32,
+    /// Of one sample.
+    ticks: u64,
     resampler: Resampler,
     /// Samples per channel fed so far, and up to where they belong to pieces; the rest are zeros.
     fed: u64,
@@ -293,7 +295,7 @@ impl Queue {
             (Some(rate), _) => {
                 self.finish();
                 let resampler = Resampler::new(rate, self.rate, self.channels);
-                self.run = Some(Run { rate, resampler, fed: 0, end: 0 });
+                self.run = Some(Run { rate, ticks: ticks(rate, 1), resampler, fed: 0, end: 0 });
                 Some(0)
             }
             (None, Some(run)) if !run.is_settled() => {
@@ -327,7 +329,7 @@ impl Queue {
         piece.fed += feed;
         run.fed += feed;
         run.end = run.fed;
-        self.ticks -= ticks(piece.rate, feed);
+        self.ticks -= run.ticks * feed;
         self.fed += usize::from(piece.is_fed());
         if goes_straight {
             // Counted as a whole: the ring may end between the two samples of an instant.

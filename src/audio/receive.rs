@@ -657,7 +657,7 @@ impl AudioReceiver {
             return duration;
         }
         let lane = &mut self.lanes[self.heard];
-        let frames = (duration / lane.ticks) as usize;
+        let frames = lane.samples(duration) as usize;
         self.decoded.clear();
         let decoded = lane.decoder.decode(data, &mut self.decoded).min(frames);
         let (decoded, frames) = (decoded as u64 * lane.ticks, frames as u64 * lane.ticks);

@@ -130,6 +130,8 @@ pub(crate) struct AudioSender {
     /// How many silent packets are still to follow the sound: those coded from zeros, and what
     /// says that a pause begins.
     settling: u32,
+    /// How many packets [`SETTLE_CHUNKS`] are.
+    zeros: u32,
     /// The first part of the next packet, faded out, after a clear or when the queue is held.
     fade: Vec<i16>,
     is_held: bool,
@@ -164,6 +166,7 @@ impl AudioSender {
             last: None,
             gap: false,
             settling: 0,
+            zeros: SETTLE_CHUNKS.div_ceil(config.packet_time.chunks() as u32),
             fade: Vec::new(),
             is_held: false,
             fades_in: false,
@@ -438,8 +441,7 @@ impl AudioSender {
             is_sound
         };
         if is_sound {
-            let zeros = SETTLE_CHUNKS.div_ceil(self.config.packet_time.chunks() as u32);
-            self.settling = zeros + self.farewells();
+            self.settling = self.zeros + self.farewells();
         } else if self.settling <= self.farewells() {
             if self.farewells() > 0 && self.settling < FAREWELLS {
                 self.encoder.pause(&mut self.coded);

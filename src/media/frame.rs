@@ -82,6 +82,20 @@ impl Codec {
             Codec::Vp8 | Codec::H264 => 90_000,
         }
     }
+
+    /// How many ticks of 48 kHz, in which sound is timed here, a unit of a sound's RTP clock is.
+    pub(crate) fn ticks(self) -> u64 {
+        match self {
+            Codec::Opus => 1,
+            _ => u64::from(48_000 / self.clock_rate()),
+        }
+    }
+
+    /// The whole units of its RTP clock in so many ticks of 48 kHz. Opus has as many, and is spared
+    /// a division.
+    pub(crate) fn units(self, ticks: u64) -> u64 {
+        if self == Codec::Opus { ticks } else { ticks / self.ticks() }
+    }
 }
 
 /// One coded frame: an audio packet's payload or a whole picture.

@@ -440,7 +440,7 @@ impl Session {
             let quiet = !receiver.is_readable();
             let MediaPacket { seq, rtp_time, ssrc, codec, level, ref data, .. } = *packet;
             receiver.switch(codec);
-            let rtp_time = rtp_time.wrapping_mul(u64::from(48_000 / codec.clock_rate()));
+            let rtp_time = rtp_time.wrapping_mul(codec.ticks());
             match packet.repaired {
                 false => receiver.handle_leveled((seq, rtp_time), ssrc, data, level, now),
                 true => receiver.handle_copy(seq, rtp_time, ssrc, data, now),
@@ -566,7 +566,7 @@ fn audio_write(line: Line, codec: Codec, packet: AudioPacket<'_>) -> MediaWrite<
     MediaWrite {
         line,
         codec,
-        rtp_time: packet.rtp_time / u64::from(48_000 / codec.clock_rate()),
+        rtp_time: codec.units(packet.rtp_time),
         talkspurt: packet.talkspurt,
         level: packet.level,
         redundant: packet.redundant,

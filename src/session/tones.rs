@@ -125,11 +125,11 @@ impl Session {
     }
 
     fn send_key(&mut self, code: u8, duration: Duration, now: Instant) {
-        let clock_rate = u64::from(self.sound_clock_rate());
+        let codec = self.sound_codec();
         let line = self.tracks.microphone().map(|track| track.id.0);
         let (Some(sender), Some(line)) = (&mut self.sender, line) else { return };
         sender.hold();
-        let rtp_time = sender.time_at(now) / (48_000 / clock_rate);
+        let rtp_time = codec.units(sender.time_at(now));
         let tone = ToneWrite { line, code, rtp_time, duration };
         match self.transport.write_tone(&tone, now) {
             MediaWritten::Taken => self.stats.dtmf_sent += 1,
@@ -140,10 +140,10 @@ impl Session {
         self.follow_audio_timers();
     }
 
-    /// The clock of the codec that sound is sent with.
-    fn sound_clock_rate(&self) -> u32 {
+    /// The codec that sound is sent with.
+    fn sound_codec(&self) -> Codec {
         let codec = self.tracks.codec(self.tracks.microphone().map(|track| track.id));
-        codec.unwrap_or(Codec::Opus).clock_rate()
+        codec.unwrap_or(Codec::Opus)
     }
 
     /// The sound that keys held back goes on, unless the application holds it back as well.
@@ -159,7 +159,7 @@ impl Session {
 
     /// What the offer says of the peer's telephone events.
     pub(super) fn follow_offered_keys(&mut self, line: Option<&MediaLine>, now: Instant) {
-        let clock_rate = self.sound_clock_rate();
+        let clock_rate = self.sound_codec().clock_rate();
         self.takes_keys = line.is_some_and(|line| line.takes_keys(clock_rate));
         if !self.takes_keys || !self.sends_audio() {
             self.end_keys(now);
