@@ -1,6 +1,7 @@
 //! A model browser: a page that behaves like Pipecat's JavaScript client.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -288,7 +289,14 @@ impl Browser {
     /// The next datagram that it sends.
     #[must_use]
     pub fn poll_packet(&mut self) -> Option<Packet> {
-        if self.has_vanished { None } else { self.peer.poll_packet() }
+        if self.has_vanished { None } else { self.peer.packets().pop_front() }
+    }
+
+    /// Hands out all the datagrams that it sends.
+    pub(crate) fn drain_packets(&mut self, each: impl FnMut(Packet)) {
+        if !self.has_vanished {
+            self.peer.packets().drain(..).for_each(each);
+        }
     }
 
     /// The next thing that happened.
@@ -410,19 +418,30 @@ impl Browser {
         self.has_vanished = true;
     }
 
+    /// Takes all that the engine tells.
     fn collect(&mut self, now: Instant) {
-        while let Some(event) = self.peer.poll_event() {
-            match event {
-                BrowserEvent::ChannelOpen => self.on_open(now),
-                BrowserEvent::ChannelClosed | BrowserEvent::HungUp | BrowserEvent::Failed => {
-                    self.ping_at = None;
-                    if event != BrowserEvent::ChannelClosed {
-                        self.speech = None;
-                    }
-                }
-                _ => {}
+        while !self.peer.events().is_empty() {
+            let known = self.events.len();
+            if known == 0 {
+                // Nearly always: what was just written is not copied.
+                mem::swap(&mut self.events, self.peer.events());
+            } else {
+                self.events.append(self.peer.events());
             }
-            self.events.push_back(event);
+            for at in known..self.events.len() {
+                self.act_on(at, now);
+            }
+        }
+    }
+
+    fn act_on(&mut self, at: usize, now: Instant) {
+        match self.events[at] {
+            BrowserEvent::ChannelOpen => self.on_open(now),
+            BrowserEvent::ChannelClosed => self.ping_at = None,
+            BrowserEvent::HungUp | BrowserEvent::Failed => {
+                (self.ping_at, self.speech) = (None, None);
+            }
+            _ => {}
         }
     }
 

@@ -240,8 +240,20 @@ impl Link {
     /// The next packet that has arrived by `now`.
     #[must_use]
     pub fn receive(&mut self, now: Instant) -> Option<Packet> {
-        let has_arrived = self.poll_timeout().is_some_and(|arrival| arrival <= now);
-        if has_arrived { self.packets.pop_front().map(|first| first.packet) } else { None }
+        self.has_arrival(now).then(|| self.take_first())
+    }
+
+    /// Whether a packet has arrived by `now`.
+    pub(crate) fn has_arrival(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|arrival| arrival <= now)
+    }
+
+    /// The packet that arrives first.
+    ///
+    /// # Panics
+    /// When none is on its way.
+    pub(crate) fn take_first(&mut self) -> Packet {
+        self.packets.pop_front().expect("the caller has looked").packet
     }
 
     /// Behind those that arrive no later. Inlined where the packet is, so that it is copied once.

@@ -398,13 +398,15 @@ impl Pair {
         }
         if self.driver.wakes(wakes.driver, self.now) {
             self.stalled_until = None;
-            while let Some(packet) = self.up.receive(self.now) {
+            while self.up.has_arrival(self.now) {
+                let packet = self.up.take_first();
                 self.deliver(packet);
                 self.flush_after(Touched::Session);
             }
             dues.session = self.session_timeout();
         }
-        while let Some(packet) = self.down.receive(self.now) {
+        while self.down.has_arrival(self.now) {
+            let packet = self.down.take_first();
             self.browser.handle_packet(packet, self.now);
             self.flush_after(Touched::Page);
             dues.page = self.browser.poll_timeout();
@@ -504,9 +506,7 @@ impl Pair {
     }
 
     fn flush_page(&mut self) {
-        while let Some(packet) = self.browser.poll_packet() {
-            self.up.send(packet, self.now);
-        }
+        self.browser.drain_packets(|packet| self.up.send(packet, self.now));
         self.account_said();
         while let Some(event) = self.browser.poll_event() {
             self.account_heard(&event);
@@ -575,15 +575,15 @@ impl Pair {
     }
 
     fn deliver(&mut self, packet: Packet) {
-        let Packet { source, mut destination, payload } = packet;
+        let Packet { source, destination, payload } = packet;
+        let mut datagram = Datagram::udp(BOT_TRANSPORT, source, destination, payload);
         if let Some(advertised) = self.advertised {
-            if destination != advertised {
+            if datagram.destination != advertised {
                 return;
             }
-            destination = bot_address();
+            datagram.destination = bot_address();
         }
-        self.trace.packet(self.now, source, destination, &payload);
-        let datagram = Datagram::udp(BOT_TRANSPORT, source, destination, payload);
+        self.trace.packet(self.now, source, datagram.destination, &datagram.payload);
         self.session.handle_datagram(datagram, self.now);
     }
 
@@ -639,9 +639,12 @@ impl Pair {
             self.transmits.push((self.elapsed, transmit.clone()));
         }
         let Transmit { source, destination, payload, .. } = transmit;
-        let source = self.advertised.unwrap_or(source);
-        self.trace.packet(self.now, source, destination, &payload);
-        self.down.send(Packet { source, destination, payload }, self.now);
+        let mut packet = Packet { source, destination, payload };
+        if let Some(advertised) = self.advertised {
+            packet.source = advertised;
+        }
+        self.trace.packet(self.now, packet.source, packet.destination, &packet.payload);
+        self.down.send(packet, self.now);
     }
 
     /// Tells the bot what happened, and what comes of its answers, until nothing more does. What

@@ -1,5 +1,6 @@
 //! What a model browser runs on: an engine that offers, answers and carries media.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -21,8 +22,10 @@ pub(crate) trait Peer: Debug + Send {
     fn accept_answer(&mut self, sdp: &str, now: Instant);
     fn handle_packet(&mut self, packet: Packet, now: Instant);
     fn handle_timeout(&mut self, now: Instant);
-    fn poll_packet(&mut self) -> Option<Packet>;
-    fn poll_event(&mut self) -> Option<BrowserEvent>;
+    /// What it sends, to be taken from the front.
+    fn packets(&mut self) -> &mut VecDeque<Packet>;
+    /// What happened, to be taken from the front.
+    fn events(&mut self) -> &mut VecDeque<BrowserEvent>;
     fn poll_timeout(&self) -> Option<Instant>;
     /// Opens one more channel, which is then the one that messages go through.
     fn open_channel(&mut self, label: &str, now: Instant);

@@ -329,12 +329,12 @@ impl Peer for Scripted {
         self.send_stream(now);
     }
 
-    fn poll_packet(&mut self) -> Option<Packet> {
-        self.packets.pop_front()
+    fn packets(&mut self) -> &mut VecDeque<Packet> {
+        &mut self.packets
     }
 
-    fn poll_event(&mut self) -> Option<BrowserEvent> {
-        self.events.pop_front()
+    fn events(&mut self) -> &mut VecDeque<BrowserEvent> {
+        &mut self.events
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
