@@ -476,15 +476,12 @@ impl<'a> Media<'a> {
     /// written at once.
     fn datagram(&self) -> Vec<u8> {
         let len = MEDIA_OVERHEAD + self.data.len();
-        let mut bytes = Vec::with_capacity(HEADER_LEN + len);
         let mut head = [0; HEADER_LEN + MEDIA_OVERHEAD];
         let (start, fields) = head.split_at_mut(HEADER_LEN + FRAME_HEADER_LEN);
         start[..HEADER_LEN].copy_from_slice(&[MAGIC, VERSION]);
         start[HEADER_LEN..].copy_from_slice(&frame_header(MEDIA_KIND, len));
         fields.copy_from_slice(&self.fields());
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(self.data);
-        bytes
+        [&head[..], self.data].concat()
     }
 
     /// All but the data.

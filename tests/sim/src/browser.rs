@@ -293,9 +293,13 @@ impl Browser {
     }
 
     /// Hands out all the datagrams that it sends.
-    pub(crate) fn drain_packets(&mut self, each: impl FnMut(Packet)) {
-        if !self.has_vanished {
-            self.peer.packets().drain(..).for_each(each);
+    pub(crate) fn drain_packets(&mut self, mut each: impl FnMut(Packet)) {
+        if self.has_vanished {
+            return;
+        }
+        let packets = self.peer.packets();
+        while let Some(packet) = packets.pop_front() {
+            each(packet);
         }
     }
 
