@@ -222,13 +222,21 @@ impl Pcm {
             _ => self.segments.push_back(segment),
         }
         self.len += len;
-        self.keep_to_limits();
+        // Less than a second is within both limits.
+        if self.len > self.max() {
+            self.keep_to_limits();
+        }
+    }
+
+    /// How many samples per channel wait at most.
+    fn max(&self) -> u64 {
+        PCM_MAX.as_secs() * u64::from(self.rate)
     }
 
     /// Drops the oldest. A pause that has left makes no room for sound, and what is left of one
     /// goes as a whole when the sound behind it is too much.
     fn keep_to_limits(&mut self) {
-        let max = PCM_MAX.as_secs() * u64::from(self.rate);
+        let max = self.max();
         loop {
             let stored = per_channel(self.samples.len() - self.given, self.channels) as u64;
             let sound = stored.saturating_sub(max);
