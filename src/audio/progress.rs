@@ -66,7 +66,10 @@ struct Past {
 /// The places of one stream.
 #[derive(Debug)]
 pub(super) struct Progress {
-    packet_time: Duration,
+    /// A packet and what the peer keeps, and with half a round trip what lies between the sending
+    /// of a sample and its end.
+    peer_delay: Duration,
+    delay: Duration,
     /// The line that packets go to, and how many the transport took: in all, and of other lines
     /// before it.
     line: Line,
@@ -79,14 +82,14 @@ pub(super) struct Progress {
     played: Option<Place>,
     marks: VecDeque<Mark>,
     past: VecDeque<Past>,
-    half_trip: Duration,
     last: Option<Instant>,
 }
 
 impl Progress {
     pub(super) fn new(packet_time: Duration) -> Progress {
         Progress {
-            packet_time,
+            peer_delay: packet_time + PEER_DELAY,
+            delay: packet_time + PEER_DELAY,
             line: 0,
             packets: 0,
             before: 0,
@@ -95,7 +98,6 @@ impl Progress {
             played: None,
             marks: VecDeque::new(),
             past: VecDeque::new(),
-            half_trip: Duration::ZERO,
             last: None,
         }
     }
@@ -144,10 +146,11 @@ impl Progress {
 
     /// The round trip is another one.
     pub(super) fn set_round_trip(&mut self, trip: Duration, now: Instant) {
-        if self.half_trip != trip / 2 {
+        let delay = self.peer_delay + trip / 2;
+        if self.delay != delay {
             // What was told by the old one stands.
             self.played = self.played_at(now);
-            self.half_trip = trip / 2;
+            self.delay = delay;
         }
     }
 
@@ -184,11 +187,7 @@ impl Progress {
     }
 
     fn was_played(&self, mark: &Mark, now: Instant) -> bool {
-        mark.at + self.delay() <= now
-    }
-
-    fn delay(&self) -> Duration {
-        self.packet_time + self.half_trip + PEER_DELAY
+        mark.at + self.delay <= now
     }
 
     fn played_at(&self, now: Instant) -> Option<Place> {
@@ -346,14 +345,15 @@ mod tests {
         ) {
             let (start, mut progress) = (origin(), Progress::new(PACKET));
             let (mut now, mut packets, mut played) = (start, Vec::new(), 0);
+            let mut delay = PACKET + PEER_DELAY;
             for (number, (gap, trip, confirms)) in (1..).zip(steps) {
                 now += Duration::from_millis(gap);
-                let past = |packets: &[Instant], progress: &Progress| {
-                    let delay = PACKET + progress.half_trip + PEER_DELAY;
+                let past = |packets: &[Instant], delay: Duration| {
                     packets.iter().take_while(|at| **at + delay <= now).count() as u64
                 };
                 if trip < 100 {
-                    played = played.max(past(&packets, &progress));
+                    played = played.max(past(&packets, delay));
+                    delay = PACKET + Duration::from_millis(trip) / 2 + PEER_DELAY;
                     progress.set_round_trip(Duration::from_millis(trip), now);
                 }
                 progress.packet((0, true), place(0, number), now);
@@ -361,7 +361,7 @@ mod tests {
                     progress.report(0, number);
                 }
                 packets.push(now);
-                played = played.max(past(&packets, &progress));
+                played = played.max(past(&packets, delay));
                 prop_assert_eq!(figures(&progress, 0, number, now).2, played);
             }
         }
