@@ -653,6 +653,41 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_frame_of_media_alone_is_told_as_it_is_read_and_nothing_else_is() {
+        let whole = Media { more: false, ..media(&[1, 2, 3]) };
+        let bytes = encode(&[Frame::Media(whole)]);
+        let (head, start) = lone_media(&bytes).unwrap();
+        assert_eq!(Media { data: &bytes[start..], ..head }, whole);
+        let second = Media { first: false, ..whole };
+        let hello = encode(&[Frame::Hello]);
+        let two = encode(&[Frame::Media(whole), Frame::Hello]);
+        let pieces = [media(&[1]), second].map(|piece| encode(&[Frame::Media(piece)]));
+        for other in [&hello, &two, &pieces[0], &pieces[1], &datagram()] {
+            assert_eq!(lone_media(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn one_byte_that_is_another_makes_a_frame_that_both_ways_of_reading_agree_on() {
+        let bytes = encode(&[Frame::Media(Media { more: false, ..media(&[1, 2, 3]) })]);
+        for (at, value) in (0..bytes.len()).flat_map(|at| (0..=255).map(move |value| (at, value))) {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            let whole = match decode(&bytes).as_deref() {
+                Ok([Frame::Media(media)]) if media.first && !media.more => Some(*media),
+                _ => None,
+            };
+            let lone = lone_media(&bytes);
+            let lone = lone.map(|(head, start)| Media { data: &bytes[start..], ..head });
+            assert_eq!(lone, whole, "{at}: {value}");
+        }
+        for len in 0..bytes.len() {
+            let is_whole = decode(&bytes[..len]).is_ok_and(|frames| !frames.is_empty());
+            assert_eq!(lone_media(&bytes[..len]).is_some(), is_whole, "{len}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "a frame fits 65535 bytes")]
     fn a_piece_that_no_frame_has_room_for_is_not_written() {
         let _ = encode(&[Frame::Media(media(&[0; 65_516]))]);

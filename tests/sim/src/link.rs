@@ -366,6 +366,46 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_could_lose_and_does_not_is_as_one_that_only_delays() {
+        let mut links = [(); 2].map(|()| Link::new(LinkConfig::clean(), 1));
+        links[1].lose(|_| false);
+        assert!(links[0].only_delays && !links[1].only_delays);
+        let longest = LinkConfig::clean().mtu;
+        let arrivals = links.map(|mut link| {
+            for (number, len) in (0..).zip([1, longest, longest + 1, 30]) {
+                // Sent earlier than the one before: it arrives no earlier.
+                let at = start() + Duration::from_millis(10 - u64::from(number));
+                link.send(packet(number, len), at);
+            }
+            let mut arrivals = Vec::new();
+            while let Some(at) = link.poll_timeout() {
+                arrivals.push((at, link.receive(at).map(|packet| packet.source)));
+            }
+            (arrivals, link.sent(), link.lost())
+        });
+        assert_eq!(arrivals[0], arrivals[1]);
+        assert_eq!((arrivals[0].0.len(), arrivals[0].2), (3, 1));
+    }
+
+    #[test]
+    fn what_changes_a_link_is_felt_by_the_next_packet() {
+        let lost = |change: fn(&mut Link)| {
+            let mut link = Link::new(LinkConfig::clean(), 1);
+            change(&mut link);
+            link.send(packet(0, 9), start());
+            let is_lost = link.lost() == 1;
+            link.set_config(LinkConfig { loss: 1.0, ..LinkConfig::clean() });
+            link.send(packet(1, 9), start());
+            assert_eq!(link.lost(), 1 + u64::from(is_lost));
+            is_lost
+        };
+        assert!(!lost(|_| {}) && !lost(|link| (link.set_down(true), link.set_down(false)).1));
+        assert!(lost(|link| link.set_down(true)));
+        assert!(lost(|link| link.lose(|_| true)));
+        assert!(lost(|link| link.black_out(start() + Duration::from_secs(1))));
+    }
+
+    #[test]
     fn the_same_seed_does_the_same_and_another_does_not() {
         let once = arrivals(LinkConfig::bad(), 1, 500);
         assert_eq!(once, arrivals(LinkConfig::bad(), 1, 500));
