@@ -192,7 +192,6 @@ impl InboundClock {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
 
