@@ -7,9 +7,9 @@ pub(super) const LEVEL_SILENCE: u8 = 127;
 ///
 /// Where any of the block was decoded from packets whose sender told their level, it is that of the
 /// loudest of these packets: browsers measure what their microphone gave, before it was coded.
-/// Everything else is measured on the samples that were given, when it is asked for: sound whose packets tell nothing,
-/// because the peer did not agree on it or because only a copy of them came (RED, in-band FEC);
-/// what was concealed; and silence, which has 127.
+/// Everything else is measured on the samples that were given, when it is asked for: sound whose
+/// packets tell nothing, because the peer did not agree on it or because only a copy of them came
+/// (RED, in-band FEC); what was concealed; and silence, which has 127.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AudioLevel {
