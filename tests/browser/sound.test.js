@@ -328,9 +328,9 @@ const CUTS = 8;
 const CUTS_MAX = 30;
 /**
  * From the command to silence, the median. What left before the command is heard out: with packets
- * of 20 ms it is 5 ms more on average than with those of 10 ms.
+ * of 20 ms it is 5 ms more on average than with those of 10 ms (measured: 49 and 53 ms).
  */
-const CUT_MS_MAX = { "packets of 10 ms": 60, "packets of 20 ms": 70 };
+const CUT_MS_MAX = 60;
 /**
  * The least that lies in a browser's buffer on average. What lies there beyond it on a busy machine
  * is not the bot's.
@@ -370,7 +370,7 @@ describe("barge-in", () => {
       }
       for (const [name, all] of cuts) {
         const ms = medianSilentMs(t, name, all);
-        assert.ok(ms <= CUT_MS_MAX[name], `${name}: ${ms} ms`);
+        assert.ok(ms <= CUT_MS_MAX, `${name}: ${ms} ms`);
       }
     });
   });
