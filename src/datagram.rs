@@ -21,7 +21,7 @@ impl fmt::Display for TransportId {
 #[non_exhaustive]
 // What tells an `Option<Transmit>` from `None` is then kept here. It would be kept in the address,
 // whose two parts were written one by one and then copied as one: the processor waits until both
-// are through (measured: a twentieth of a simulated call's time).
+// are through (measured: a fiftieth of a simulated call's time).
 #[repr(u32)]
 pub enum Protocol {
     /// One UDP datagram.

@@ -363,11 +363,12 @@ impl AudioInfo {
         AudioInfo { samples, rate, channels, time, origin, parts, sender_level }
     }
 
-    /// How loud it is: by its sender's word, or measured on `samples`, which are those that came
-    /// with this. Nothing is measured before somebody asks.
+    /// How loud it is: by its sender's word, or measured on the beginning of `samples`, the buffer
+    /// that was filled. Nothing is measured before somebody asks.
     #[must_use]
     pub fn level(&self, samples: &[i16]) -> AudioLevel {
-        self.sender_level.unwrap_or_else(|| AudioLevel::of(samples))
+        let len = (self.samples * usize::from(self.channels)).min(samples.len());
+        self.sender_level.unwrap_or_else(|| AudioLevel::of(&samples[..len]))
     }
 }
 

@@ -1,9 +1,9 @@
 //! A code for simulation: cheap, and it says what it holds.
 //!
-//! A packet is `b'N'`, the number of channels, the number of 10 ms chunks, the wrapping sum of all
-//! samples (4 bytes, little endian), and then the first sample of each chunk and channel (2 bytes
-//! each, little endian). It decodes to those first samples, each held for 10 ms: a test that sends
-//! steps finds them again, to the chunk and in order. It is not meant to be listened to.
+//! A packet is `b'N'`, the number of channels, the number of 10 ms chunks, the sum of all samples
+//! wrapped to 16 bits (4 bytes, little endian), and then the first sample of each chunk and channel
+//! (2 bytes each, little endian). It decodes to those first samples, each held for 10 ms: a test
+//! that sends steps finds them again, to the chunk and in order. It is not meant to be listened to.
 //!
 //! With `b'F'` in place of `b'N'` a copy of the packet before follows: the number of its chunks,
 //! and their first samples. Tests write such packets; the encoder here never does.

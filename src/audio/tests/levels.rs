@@ -95,7 +95,8 @@ fn sound_as_it_comes_is_not_cut_where_the_level_changes() {
     }
     let mut samples = [0; 4_800];
     let info = receiver.recv(&mut samples).unwrap();
-    let loud = info.level(&samples[..info.samples]).of_sender();
+    assert_eq!(info.level(&samples), info.level(&samples[..info.samples]));
+    let loud = info.level(&samples).of_sender();
     assert_eq!((info.samples, loud), (3 * 960, Some((30, true))));
     assert!(!receiver.is_readable());
 }
