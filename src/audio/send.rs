@@ -84,9 +84,11 @@ pub(crate) struct AudioPacket<'a> {
     pub(crate) rtp_time: u64,
     /// Time was left out before it: sets the marker bit (RFC 3551 section 4.1).
     pub(crate) talkspurt: bool,
-    /// -dBov from 0, the loudest, to 127, and whether it holds sound of a piece (RFC 6464), if the
-    /// peer takes levels: nobody else is measured for.
-    pub(crate) level: Option<(u8, bool)>,
+    /// It holds sound of a piece.
+    pub(crate) is_sound: bool,
+    /// -dBov from 0, the loudest, to 127 (RFC 6464), if the peer takes levels: nobody else is
+    /// measured for.
+    pub(crate) level: Option<u8>,
     /// It is to take a copy of the packet before along (RED, RFC 2198).
     pub(crate) redundant: bool,
 }
@@ -333,8 +335,7 @@ impl AudioSender {
                 Redundancy::ByLoss => self.loss.percent() > 0,
                 Redundancy::Always => true,
             };
-        let level = level.map(|level| (level, is_sound));
-        Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, level, redundant })
+        Some(AudioPacket { data: &self.coded, rtp_time, talkspurt, is_sound, level, redundant })
     }
 
     /// A piece whose first or last sample was handed out with the packet before. To be called until

@@ -511,7 +511,7 @@ impl Transport for Real {
                 rtc.direct_api().set_red_send(mid, redundant);
             }
             let mut writer = rtc.writer(mid)?.start_of_talkspurt(frame.talkspurt);
-            if let Some((level, voice)) = frame.level {
+            if let (Some(level), Some(voice)) = (frame.level, frame.voice) {
                 let level = i8::try_from(level.min(127)).expect("127 fits");
                 writer = writer.audio_level(-level, voice);
             }

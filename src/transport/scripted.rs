@@ -272,7 +272,7 @@ impl Transport for Scripted {
                 more: index + 1 < count,
                 keyframe: frame.codec.is_audio(),
                 talkspurt: frame.talkspurt,
-                level: frame.level,
+                level: frame.level.zip(frame.voice),
                 ssrc: u32::from(frame.line),
                 seq: *seq,
                 time: frame.rtp_time,

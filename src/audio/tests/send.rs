@@ -19,8 +19,8 @@ pub(super) struct Sent {
 
 impl From<AudioPacket<'_>> for Sent {
     fn from(packet: AudioPacket<'_>) -> Sent {
-        let AudioPacket { data, rtp_time, talkspurt, level, redundant } = packet;
-        let level = level.expect("it was asked for");
+        let AudioPacket { data, rtp_time, talkspurt, is_sound, level, redundant } = packet;
+        let level = (level.expect("it was asked for"), is_sound);
         Sent { data: data.to_vec(), rtp_time, talkspurt, level, redundant }
     }
 }

@@ -161,8 +161,16 @@ fn gives_again<T: PartialEq + Debug>(
 }
 
 pub(super) fn frame(data: &[u8]) -> MediaWrite<'_> {
-    let (codec, level) = (Codec::Opus, Some((30, true)));
-    MediaWrite { line: 0, codec, rtp_time: 960, talkspurt: true, level, redundant: true, data }
+    MediaWrite {
+        line: 0,
+        codec: Codec::Opus,
+        rtp_time: 960,
+        talkspurt: true,
+        voice: Some(true),
+        level: Some(30),
+        redundant: true,
+        data,
+    }
 }
 
 #[test]

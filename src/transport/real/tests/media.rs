@@ -107,6 +107,7 @@ fn video_and_keyframe_requests_go_both_ways() {
         codec: Codec::Vp8,
         rtp_time: 0,
         talkspurt: false,
+        voice: None,
         level: None,
         redundant: false,
         data: &picture(5_000),
@@ -185,6 +186,7 @@ fn no_datagram_exceeds_the_mtu() {
             codec: Codec::Vp8,
             rtp_time: 0,
             talkspurt: false,
+            voice: None,
             level: None,
             redundant: false,
             data: &picture(20_000),
@@ -256,9 +258,17 @@ fn a_frame_that_no_packet_can_carry_is_lost_and_the_call_goes_on() {
     assert_eq!(pair.bot.counters().bad_frames, 3);
     assert_eq!(pair.count(|event| matches!(event, TransportEvent::Fault(_))), 0);
     for (codec, data) in [(Codec::Vp8, &b"?"[..]), (Codec::H264, b"?"), (Codec::H264, b"")] {
-        let (level, redundant) = (None, false);
-        let frame =
-            MediaWrite { line: 1, codec, rtp_time: 0, talkspurt: false, level, redundant, data };
+        let (voice, level, redundant) = (None, None, false);
+        let frame = MediaWrite {
+            line: 1,
+            codec,
+            rtp_time: 0,
+            talkspurt: false,
+            voice,
+            level,
+            redundant,
+            data,
+        };
         let _ = pair.bot.write_media(&frame, pair.now);
     }
     pair.bot_speaks(0..5);

@@ -322,7 +322,8 @@ pub(super) fn frame_of(frame: u64, data: &[u8]) -> MediaWrite<'_> {
         codec: Codec::Opus,
         rtp_time: frame * 960,
         talkspurt: frame == 0,
-        level: Some((40, true)),
+        voice: Some(true),
+        level: Some(40),
         redundant: false,
         data,
     }
