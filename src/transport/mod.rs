@@ -184,8 +184,8 @@ pub(crate) struct MediaWrite<'a> {
     pub(crate) rtp_time: u64,
     /// First after silence that was not sent: sets the marker bit.
     pub(crate) talkspurt: bool,
-    /// Of sound that this side codes: whether it holds any of what was queued (the voice flag of RFC
-    /// 6464), and -dBov, 0 (loudest) to 127, if the peer takes levels.
+    /// Of sound that this side codes: whether it holds any of what was queued (the voice flag of
+    /// RFC 6464), and -dBov, 0 (loudest) to 127, if the peer takes levels.
     pub(crate) voice: Option<bool>,
     pub(crate) level: Option<u8>,
     /// It takes a copy of the frame before along, if that was redundant too and both fit a
