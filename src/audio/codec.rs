@@ -252,9 +252,9 @@ impl AudioCodec {
         let Some(telephone) = self.telephone() else {
             return match self {
                 #[cfg(feature = "opus")]
-                AudioCodec::OpusPure => Box::new(super::opus::PureEncoder::new(config)),
+                AudioCodec::OpusPure => super::opus::encoder(config),
                 #[cfg(feature = "libopus")]
-                AudioCodec::OpusLib => Box::new(super::libopus::LibEncoder::new(config)),
+                AudioCodec::OpusLib => super::libopus::encoder(config),
                 _ => Box::new(NullEncoder::new(config)),
             };
         };
@@ -266,9 +266,9 @@ impl AudioCodec {
         let Some(telephone) = self.telephone() else {
             return match self {
                 #[cfg(feature = "opus")]
-                AudioCodec::OpusPure => Box::new(super::opus::PureDecoder::new(config)),
+                AudioCodec::OpusPure => super::opus::decoder(config),
                 #[cfg(feature = "libopus")]
-                AudioCodec::OpusLib => Box::new(super::libopus::LibDecoder::new(config)),
+                AudioCodec::OpusLib => super::libopus::decoder(config),
                 _ => Box::new(NullDecoder::new(config)),
             };
         };

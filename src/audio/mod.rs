@@ -19,6 +19,8 @@ mod null;
 #[cfg(feature = "opus")]
 mod opus;
 #[cfg(any(feature = "opus", feature = "libopus"))]
+mod opus_coder;
+#[cfg(any(feature = "opus", feature = "libopus"))]
 mod opus_packet;
 mod pcm;
 mod progress;

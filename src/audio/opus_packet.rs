@@ -54,6 +54,11 @@ pub(super) fn write_pause(chunks: usize, channels: u8, packet: &mut Vec<u8>) {
     }
 }
 
+/// Whether a packet has no layer but CELT's: configurations 16 to 31 (RFC 6716 section 3.1).
+pub(super) fn is_celt(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|toc| toc & 0x80 != 0)
+}
+
 /// Whether the first frame holds a copy of what came before (LBRR, RFC 6716 section 4.2.5); not to
 /// be asked of one of CELT alone. The rules are those of libopus (`opus_packet_has_lbrr`): before
 /// the copy stand the flags, one bit for the voice activity of each SILK frame and one for the
