@@ -9,6 +9,7 @@ mod bounds;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,16 @@ impl Player {
         result
     }
 
+    /// The session takes a step of which the log alone knows the number: none where the log has
+    /// another step.
+    fn recall(&mut self, did: impl Fn(Option<u32>) -> Crossing) -> Option<u32> {
+        self.step(|recorded| {
+            let kind = discriminant(&did(None));
+            let number = recorded.filter(|step| discriminant(*step) == kind).and_then(number);
+            (did(number), number)
+        })
+    }
+
     /// Goes on behind the step in front, which was the same.
     fn advance(&mut self) {
         self.steps.pop_front();
@@ -204,6 +215,18 @@ fn zeros(len: Option<u32>) -> Bytes {
 /// A length of a log, as far as it can be true.
 fn bounded(len: Option<u32>) -> usize {
     len.map_or(1, |len| usize::try_from(len).unwrap_or(usize::MAX).min(RECORD_LEN_MAX))
+}
+
+/// The number that a step of a coder has, as far as it can be true.
+fn number(step: &Crossing) -> Option<u32> {
+    match step {
+        Crossing::Encoded { len, .. } | Crossing::SilenceEncoded { len } => *len,
+        Crossing::Decoded { frames, .. }
+        | Crossing::Repaired { frames, .. }
+        | Crossing::Copied(frames) => Some((*frames).min(PACKET_SAMPLES_MAX)),
+        Crossing::Duration(frames) => frames.filter(|frames| *frames <= PACKET_SAMPLES_MAX),
+        _ => None,
+    }
 }
 
 /// The transport of a session that is replayed.
@@ -487,13 +510,7 @@ impl PlayedEncoder {
             player.step(|_| (Crossing::SilenceEncoded { len }, ()));
             return;
         }
-        let len = player.step(|recorded| {
-            let len = match recorded {
-                Some(Crossing::SilenceEncoded { len }) => *len,
-                _ => None,
-            };
-            (Crossing::SilenceEncoded { len }, len)
-        });
+        let len = player.recall(|len| Crossing::SilenceEncoded { len });
         packet.clear();
         packet.resize(bounded(len), 0);
     }
@@ -510,13 +527,7 @@ impl AudioEncoder for PlayedEncoder {
             player.step(|_| (Crossing::Encoded { samples: count, len, digest }, ()));
             return;
         }
-        let len = player.step(|recorded| {
-            let len = match recorded {
-                Some(Crossing::Encoded { len, .. }) => *len,
-                _ => None,
-            };
-            (Crossing::Encoded { samples: count, len, digest: None }, len)
-        });
+        let len = player.recall(|len| Crossing::Encoded { samples: count, len, digest: None });
         packet.clear();
         packet.resize(bounded(len), 0);
     }
@@ -557,25 +568,33 @@ impl PlayedDecoder {
     }
 }
 
-impl AudioDecoder for PlayedDecoder {
-    fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+impl PlayedDecoder {
+    /// Sound of a packet.
+    fn append(
+        &mut self,
+        samples: &mut Vec<i16>,
+        real: impl Fn(&mut dyn AudioDecoder, &mut Vec<i16>) -> usize,
+        did: impl Fn(u32, Option<u32>) -> Crossing,
+    ) -> usize {
         let mut player = self.player.lock();
         if let Some(inner) = &mut self.inner {
             let start = samples.len();
-            let frames = inner.decode(packet, samples);
+            let frames = real(&mut **inner, samples);
             let digest = player.digest_samples(&samples[start..]);
-            player.step(|_| (Crossing::Decoded { frames: short(frames), digest }, ()));
+            player.step(|_| (did(short(frames), digest), ()));
             return frames;
         }
-        let frames = player.step(|recorded| {
-            let frames = match recorded {
-                Some(Crossing::Decoded { frames, .. }) => (*frames).min(PACKET_SAMPLES_MAX),
-                _ => 0,
-            };
-            (Crossing::Decoded { frames, digest: None }, frames as usize)
-        });
+        let frames = player.recall(|frames| did(frames.unwrap_or_default(), None));
+        let frames = frames.unwrap_or_default() as usize;
         samples.resize(samples.len() + frames * self.channels, 0);
         frames
+    }
+}
+
+impl AudioDecoder for PlayedDecoder {
+    fn decode(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
+        let did = |frames, digest| Crossing::Decoded { frames, digest };
+        self.append(samples, |decoder, samples| decoder.decode(packet, samples), did)
     }
 
     fn conceal(&mut self, frames: usize, samples: &mut Vec<i16>) {
@@ -599,33 +618,13 @@ impl AudioDecoder for PlayedDecoder {
             player.step(|_| (Crossing::Copied(short(copied)), ()));
             return copied;
         }
-        player.step(|recorded| {
-            let copied = match recorded {
-                Some(Crossing::Copied(copied)) => (*copied).min(PACKET_SAMPLES_MAX),
-                _ => 0,
-            };
-            (Crossing::Copied(copied), copied as usize)
-        })
+        let copied = player.recall(|copied| Crossing::Copied(copied.unwrap_or_default()));
+        copied.unwrap_or_default() as usize
     }
 
     fn repair(&mut self, packet: &[u8], samples: &mut Vec<i16>) -> usize {
-        let mut player = self.player.lock();
-        if let Some(inner) = &mut self.inner {
-            let start = samples.len();
-            let frames = inner.repair(packet, samples);
-            let digest = player.digest_samples(&samples[start..]);
-            player.step(|_| (Crossing::Repaired { frames: short(frames), digest }, ()));
-            return frames;
-        }
-        let frames = player.step(|recorded| {
-            let frames = match recorded {
-                Some(Crossing::Repaired { frames, .. }) => (*frames).min(PACKET_SAMPLES_MAX),
-                _ => 0,
-            };
-            (Crossing::Repaired { frames, digest: None }, frames as usize)
-        });
-        samples.resize(samples.len() + frames * self.channels, 0);
-        frames
+        let did = |frames, digest| Crossing::Repaired { frames, digest };
+        self.append(samples, |decoder, samples| decoder.repair(packet, samples), did)
     }
 
     fn duration(&self, packet: &[u8]) -> Option<usize> {
@@ -635,14 +634,7 @@ impl AudioDecoder for PlayedDecoder {
             player.step(|_| (Crossing::Duration(duration.map(short)), ()));
             return duration;
         }
-        player.step(|recorded| {
-            let duration = match recorded {
-                Some(Crossing::Duration(duration)) => *duration,
-                _ => None,
-            };
-            let duration = duration.filter(|frames| *frames <= PACKET_SAMPLES_MAX);
-            (Crossing::Duration(duration), duration.map(|frames| frames as usize))
-        })
+        player.recall(Crossing::Duration).map(|frames| frames as usize)
     }
 
     fn reset(&mut self) {
