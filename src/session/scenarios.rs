@@ -63,8 +63,12 @@ impl Rig {
     }
 
     fn offered(sdp: &str) -> Rig {
+        Rig::with(Config::new().dangerous().null_codec(true).done(), sdp)
+    }
+
+    fn with(config: Config, sdp: &str) -> Rig {
         let now = epoch();
-        let config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
+        let config = config.dangerous().scripted_transport(true).done();
         let mut session = Session::new(config.shared(), Seed::from_number(1), now);
         session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
         let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
@@ -537,21 +541,24 @@ fn an_older_instant_counts_as_the_newest_that_was_seen() {
     assert_eq!(rig.session.poll_timeout(), Some(newest));
 }
 
-/// One frame of media, whole in a datagram.
+/// The first packet of a microphone, whole in a datagram.
+const PACKET: Media<'static> = Media {
+    line: 0,
+    codec: Codec::Opus,
+    more: false,
+    first: true,
+    keyframe: true,
+    talkspurt: false,
+    level: None,
+    ssrc: 7,
+    seq: 0,
+    time: 0,
+    data: b"packet",
+};
+
+/// One frame of media.
 fn media(line: u8, codec: Codec, (seq, time): (u64, u64), data: &[u8]) -> Vec<u8> {
-    let media = Media {
-        line,
-        codec,
-        more: false,
-        first: true,
-        keyframe: seq == 0,
-        talkspurt: false,
-        level: None,
-        ssrc: 7,
-        seq,
-        time,
-        data,
-    };
+    let media = Media { line, codec, keyframe: seq == 0, seq, time, data, ..PACKET };
     encode(&[Frame::Media(media)])
 }
 

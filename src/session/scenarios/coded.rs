@@ -8,38 +8,13 @@ const CODECS: [Codec; 4] = [Codec::Opus, Codec::Pcmu, Codec::Pcma, Codec::G722];
 
 /// What a core without an Opus has by default, asked for where there is one.
 fn connected() -> Rig {
-    let now = epoch();
-    let config = Config::new().dangerous().scripted_transport(true).done();
+    let config = Config::new();
     let config = if cfg!(any(feature = "opus", feature = "libopus")) {
         config.audio_in_encoded().audio_out_encoded()
     } else {
         config
     };
-    let mut session = Session::new(config.shared(), Seed::from_number(1), now);
-    session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
-    let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
-    rig.offer(SDP).unwrap();
-    rig.session.start(now);
-    rig.check();
-    rig.send(encode(&[Frame::Hello]));
-    rig.events();
-    rig
-}
-
-fn media(codec: Codec, seq: u64, time: u64, data: &[u8]) -> Media<'_> {
-    Media {
-        line: 0,
-        codec,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 1,
-        seq,
-        time,
-        data,
-    }
+    Rig::with(config, SDP).started().connect()
 }
 
 #[test]
@@ -48,7 +23,7 @@ fn coded_sound_comes_with_the_times_of_its_own_clock_whatever_it_is_coded_with()
         let mut rig = connected();
         let step = u64::from(codec.clock_rate()) / 50;
         for seq in 0..10 {
-            rig.send(encode(&[Frame::Media(media(codec, seq, 77 + seq * step, &[seq as u8; 9]))]));
+            rig.send(media(0, codec, (seq, 77 + seq * step), &[seq as u8; 9]));
         }
         let events = rig.events();
         assert!(events.contains(&Event::EncodedReadable(MICROPHONE)), "{codec:?}: {events:?}");
@@ -93,18 +68,11 @@ fn coded_sound_goes_out_as_it_is_and_pcm_is_refused() {
 /// A core without an Opus decodes what telephones send once Opus is not in its list.
 #[test]
 fn telephones_are_heard_without_any_opus_where_none_is_offered() {
-    let now = epoch();
-    let config = Config::new().audio_codecs(&[Codec::Pcmu, Codec::Pcma, Codec::G722]).unwrap();
-    let config = config.dangerous().scripted_transport(true).done();
-    let mut session = Session::new(config.shared(), Seed::from_number(1), now);
-    session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
-    let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
-    rig.offer(SDP).unwrap();
-    rig.session.start(now);
-    rig.check();
-    rig.send(encode(&[Frame::Hello]));
-    for (seq, codec) in (0..).zip([Codec::Pcmu, Codec::Pcma, Codec::G722]) {
-        rig.send(encode(&[Frame::Media(media(codec, seq, seq * 160, &[0x55; 160]))]));
+    let codecs = [Codec::Pcmu, Codec::Pcma, Codec::G722];
+    let config = Config::new().audio_codecs(&codecs).unwrap();
+    let mut rig = Rig::with(config, SDP).started().connect();
+    for (seq, codec) in (0..).zip(codecs) {
+        rig.send(media(0, codec, (seq, seq * 160), &[0x55; 160]));
     }
     let mut samples = [0; 320];
     let heard = std::iter::from_fn(|| rig.session.recv_audio(MICROPHONE, &mut samples));

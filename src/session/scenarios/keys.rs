@@ -198,17 +198,5 @@ fn sound_around_a_key_is_not_taken_to_be_lost() {
 }
 
 fn sound(seq: u64, data: &[u8]) -> Media<'_> {
-    Media {
-        line: 0,
-        codec: Codec::Opus,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 0,
-        seq,
-        time: seq * 960,
-        data,
-    }
+    Media { ssrc: 0, seq, time: seq * 960, data, ..PACKET }
 }

@@ -5,19 +5,7 @@ use super::*;
 /// A packet of sound of 20 ms, as loud as it says.
 fn sound(seq: u64, level: Option<(u8, bool)>) -> Vec<u8> {
     let data = [b'N', 1, 2, 0, 0, 0, 0, 0, 16, 0, 16];
-    let media = Media {
-        line: 0,
-        codec: Codec::Opus,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level,
-        ssrc: 7,
-        seq,
-        time: seq * 960,
-        data: &data,
-    };
+    let media = Media { level, seq, time: seq * 960, data: &data, ..PACKET };
     encode(&[Frame::Media(media)])
 }
 

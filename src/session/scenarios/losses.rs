@@ -187,35 +187,12 @@ fn pictures_that_are_pulled_too_slowly_are_dropped_counted_and_a_keyframe_is_ask
 
 #[test]
 fn coded_sound_is_no_picture_and_waits_for_no_keyframe_after_a_loss() {
-    let now = epoch();
-    let config = Config::new().dangerous().scripted_transport(true).null_codec(true).done();
-    let config = config.audio_in_encoded();
-    let mut session = Session::new(config.shared(), Seed::from_number(1), now);
-    session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
-    let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
-    rig.offer(SDP).unwrap();
-    rig.session.start(now);
-    rig.check();
-    rig.send(encode(&[Frame::Hello]));
+    let config = Config::new().dangerous().null_codec(true).done().audio_in_encoded();
+    let mut rig = Rig::with(config, SDP).started().connect();
     // Three seconds of packets of 20 ms, of which two wait at most.
-    let frame = |number: u64| {
-        let media = Media {
-            line: 0,
-            codec: Codec::Opus,
-            more: false,
-            first: true,
-            keyframe: false,
-            talkspurt: false,
-            level: None,
-            ssrc: 7,
-            seq: number,
-            time: number * 960,
-            data: b"packet",
-        };
-        encode(&[Frame::Media(media)])
-    };
     for number in 0..150 {
-        rig.send(frame(number));
+        let packet = Media { keyframe: false, seq: number, time: number * 960, ..PACKET };
+        rig.send(encode(&[Frame::Media(packet)]));
         if number == 100 {
             assert!(rig.session.recv_encoded(TrackId(0)).is_some());
         }

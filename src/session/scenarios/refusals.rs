@@ -10,18 +10,8 @@ fn frame(codec: Codec, time: Duration, len: usize) -> EncodedFrame {
 
 /// A connected session that is given sound as coded packets.
 fn coded() -> Rig {
-    let now = epoch();
-    let config = Config::new().audio_out_encoded();
-    let config = config.dangerous().scripted_transport(true).null_codec(true).done();
-    let mut session = Session::new(config.shared(), Seed::from_number(1), now);
-    session.add_local_candidate(LocalCandidate::host(TransportId(0), here()), now).unwrap();
-    session.start(now);
-    let mut rig = Rig { session, now, answer: String::new(), chunk: 0, expected: 0 };
-    rig.offer(SDP).unwrap();
-    rig.check();
-    rig.send(encode(&[Frame::Hello]));
-    rig.events();
-    rig
+    let config = Config::new().audio_out_encoded().dangerous().null_codec(true).done();
+    Rig::with(config, SDP).started().connect()
 }
 
 #[test]
