@@ -187,19 +187,8 @@ impl Call {
 
     fn packet(&mut self, data: &[u8]) -> Datagram {
         self.seq += 1;
-        datagram(encode(&[Frame::Media(Media {
-            line: 0,
-            codec: Codec::Opus,
-            more: false,
-            first: true,
-            keyframe: true,
-            talkspurt: false,
-            level: None,
-            ssrc: 1,
-            seq: self.seq,
-            time: self.seq * 960,
-            data,
-        })]))
+        let packet = Media::whole(Codec::Opus, self.seq, self.seq * 960, data);
+        datagram(encode(&[Frame::Media(packet)]))
     }
 
     /// Does what is due, and takes everything that the session says, as a driver does.

@@ -88,19 +88,8 @@ fn wire(frame: Frame<'_>) -> Vec<u8> {
 
 /// 20 ms of the null codec's sound.
 fn sound(number: u64) -> Media<'static> {
-    Media {
-        line: 0,
-        codec: Codec::Opus,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 9,
-        seq: number,
-        time: number * 960,
-        data: &[b'N', 1, 2, 0, 0, 0, 0, 200, 0, 100, 0],
-    }
+    let data = &[b'N', 1, 2, 0, 0, 0, 0, 200, 0, 100, 0];
+    Media { ssrc: 9, ..Media::whole(Codec::Opus, number, number * 960, data) }
 }
 
 /// A call of two seconds on the scripted transport: sound both ways, messages, a close. Gives the

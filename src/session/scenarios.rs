@@ -541,24 +541,9 @@ fn an_older_instant_counts_as_the_newest_that_was_seen() {
     assert_eq!(rig.session.poll_timeout(), Some(newest));
 }
 
-/// The first packet of a microphone, whole in a datagram.
-const PACKET: Media<'static> = Media {
-    line: 0,
-    codec: Codec::Opus,
-    more: false,
-    first: true,
-    keyframe: true,
-    talkspurt: false,
-    level: None,
-    ssrc: 7,
-    seq: 0,
-    time: 0,
-    data: b"packet",
-};
-
-/// One frame of media.
+/// One frame of media, whole in a datagram.
 fn media(line: u8, codec: Codec, (seq, time): (u64, u64), data: &[u8]) -> Vec<u8> {
-    let media = Media { line, codec, keyframe: seq == 0, seq, time, data, ..PACKET };
+    let media = Media { line, keyframe: seq == 0, ..Media::whole(codec, seq, time, data) };
     encode(&[Frame::Media(media)])
 }
 

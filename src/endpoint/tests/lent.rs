@@ -16,19 +16,8 @@ fn sound_that_arrived_is_read_through_a_lent_session_until_there_is_none_left() 
     let here = Routed::Session(id);
     assert_eq!(rig.send(1, check(&value("a=ice-ufrag:"), &value("a=ice-pwd:"))), here);
     assert_eq!(rig.send(1, hello()), here);
-    let packet = Media {
-        line: 1,
-        codec: crate::Codec::Opus,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 7,
-        seq: 0,
-        time: 0,
-        data: &[b'N', 1, 2, 0, 0, 0, 0, 1, 0, 1, 0],
-    };
+    let data = [b'N', 1, 2, 0, 0, 0, 0, 1, 0, 1, 0];
+    let packet = Media { line: 1, ..Media::whole(crate::Codec::Opus, 0, 0, &data) };
     assert_eq!(rig.send(1, encode(&[Frame::Media(packet)])), here);
 
     let mut guard = rig.endpoint.session(id).unwrap();

@@ -304,19 +304,7 @@ fn what_arrives_is_read_through_a_lent_session() {
         std::iter::from_fn(|| rig.endpoint.poll_transmit()).flat_map(|sent| sent.payload).collect();
     let wish = crate::message::RENEGOTIATE.as_bytes();
     assert!(sent.windows(wish.len()).any(|part| part == wish), "the wish went out");
-    let picture = Media {
-        line: 1,
-        codec: crate::Codec::Vp8,
-        more: false,
-        first: true,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 7,
-        seq: 0,
-        time: 0,
-        data: b"picture",
-    };
+    let picture = Media { line: 1, ..Media::whole(crate::Codec::Vp8, 0, 0, b"picture") };
     assert_eq!(rig.send(1, encode(&[Frame::Media(picture)])), here);
     let mut guard = rig.endpoint.session(id).unwrap();
     let frame = guard.recv_encoded(guard.tracks()[0].id).expect("it arrived");

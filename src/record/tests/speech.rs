@@ -67,19 +67,9 @@ impl Rig {
             if self.session.poll_timeout().is_some_and(|due| due <= self.now) {
                 self.session.handle_timeout(self.now);
             }
-            let media = Media {
-                line: 0,
-                codec: Codec::Opus,
-                more: false,
-                first: true,
-                keyframe: true,
-                talkspurt: false,
-                level: Some((20, true)),
-                ssrc: 9,
-                seq: self.seq as u64,
-                time: self.seq as u64 * 960,
-                data: &self.packets[self.seq],
-            };
+            let (seq, data) = (self.seq as u64, &self.packets[self.seq]);
+            let media = Media::whole(Codec::Opus, seq, seq * 960, data);
+            let media = Media { level: Some((20, true)), ssrc: 9, ..media };
             self.session.handle_datagram(datagram(&wire(Frame::Media(media))), self.now);
             self.seq += 1;
             self.drain();

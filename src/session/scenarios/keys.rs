@@ -198,5 +198,5 @@ fn sound_around_a_key_is_not_taken_to_be_lost() {
 }
 
 fn sound(seq: u64, data: &[u8]) -> Media<'_> {
-    Media { ssrc: 0, seq, time: seq * 960, data, ..PACKET }
+    Media { ssrc: 0, ..Media::whole(Codec::Opus, seq, seq * 960, data) }
 }

@@ -5,7 +5,7 @@ use super::*;
 /// A packet of sound of 20 ms, as loud as it says.
 fn sound(seq: u64, level: Option<(u8, bool)>) -> Vec<u8> {
     let data = [b'N', 1, 2, 0, 0, 0, 0, 0, 16, 0, 16];
-    let media = Media { level, seq, time: seq * 960, data: &data, ..PACKET };
+    let media = Media { level, ..Media::whole(Codec::Opus, seq, seq * 960, &data) };
     encode(&[Frame::Media(media)])
 }
 

@@ -191,8 +191,8 @@ fn coded_sound_is_no_picture_and_waits_for_no_keyframe_after_a_loss() {
     let mut rig = Rig::with(config, SDP).started().connect();
     // Three seconds of packets of 20 ms, of which two wait at most.
     for number in 0..150 {
-        let packet = Media { keyframe: false, seq: number, time: number * 960, ..PACKET };
-        rig.send(encode(&[Frame::Media(packet)]));
+        let packet = Media::whole(Codec::Opus, number, number * 960, b"packet");
+        rig.send(encode(&[Frame::Media(Media { keyframe: false, ..packet })]));
         if number == 100 {
             assert!(rig.session.recv_encoded(TrackId(0)).is_some());
         }

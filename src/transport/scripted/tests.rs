@@ -76,19 +76,8 @@ impl Bench {
 }
 
 fn media(line: Line, seq: u64, first: bool, more: bool, data: &[u8]) -> Frame<'_> {
-    Frame::Media(Media {
-        line,
-        codec: if line == 0 { Codec::Opus } else { Codec::Vp8 },
-        first,
-        more,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 1,
-        seq,
-        time: seq * 960,
-        data,
-    })
+    let codec = if line == 0 { Codec::Opus } else { Codec::Vp8 };
+    Frame::Media(Media { line, first, more, ..Media::whole(codec, seq, seq * 960, data) })
 }
 
 #[test]

@@ -177,6 +177,26 @@ pub struct Media<'a> {
     pub data: &'a [u8],
 }
 
+impl<'a> Media<'a> {
+    /// A whole frame that can be decoded by itself, of line 0 and stream 1, without a level.
+    #[must_use]
+    pub fn whole(codec: Codec, seq: u64, time: u64, data: &'a [u8]) -> Media<'a> {
+        Media {
+            line: 0,
+            codec,
+            more: false,
+            first: true,
+            keyframe: true,
+            talkspurt: false,
+            level: None,
+            ssrc: 1,
+            seq,
+            time,
+            data,
+        }
+    }
+}
+
 const FIRST: u8 = 1;
 const MORE: u8 = 2;
 const KEYFRAME: u8 = 4;

@@ -125,19 +125,7 @@ impl Alone {
 
     fn datagram(&mut self) -> Datagram {
         self.seq += 1;
-        let media = Media {
-            line: 0,
-            codec: Codec::Opus,
-            more: false,
-            first: true,
-            keyframe: true,
-            talkspurt: false,
-            level: None,
-            ssrc: 1,
-            seq: self.seq,
-            time: self.seq * 480,
-            data: &self.packet,
-        };
+        let media = Media::whole(Codec::Opus, self.seq, self.seq * 480, &self.packet);
         let page = BrowserConfig::new(Kind::Scripted, 1).address;
         let payload = encode(&[Frame::Media(media)]).into();
         Datagram::udp(TransportId(0), page, bot_address(), payload)

@@ -104,17 +104,5 @@ fn flood_packet(victim: SocketAddr, ufrag: &str, number: u64) -> Packet {
 
 fn media(number: u64) -> Vec<u8> {
     let data = null_packet([1, 2]);
-    encode(&[Frame::Media(Media {
-        line: 0,
-        codec: Codec::Opus,
-        first: true,
-        more: false,
-        keyframe: true,
-        talkspurt: false,
-        level: None,
-        ssrc: 1,
-        seq: number,
-        time: number * 960,
-        data: &data,
-    })])
+    encode(&[Frame::Media(Media::whole(Codec::Opus, number, number * 960, &data))])
 }

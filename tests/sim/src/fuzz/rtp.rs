@@ -120,19 +120,7 @@ fn true_stream(subject: &mut Subject, script: &mut Script<'_>, head: u8) {
     let opus = head & 1 == 1;
     let (mut seq, mut time, mut heard, mut late, mut longest) = (0, 0, 0, None, 0);
     let mut send = |subject: &mut Subject, seq: u64, time: u64, data: &[u8]| {
-        let packet = Media {
-            line: 0,
-            codec: Codec::Opus,
-            more: false,
-            first: true,
-            keyframe: true,
-            talkspurt: false,
-            level: None,
-            ssrc: 1,
-            seq,
-            time,
-            data,
-        };
+        let packet = Media::whole(Codec::Opus, seq, time, data);
         subject.hear(&encode(&[Frame::Media(packet)]));
         heard += listen(subject);
     };

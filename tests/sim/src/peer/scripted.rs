@@ -381,16 +381,11 @@ impl Peer for Scripted {
             self.next_seq[usize::from(line)] += 1;
             self.say(Frame::Media(Media {
                 line,
-                codec,
                 first: std::mem::take(&mut first),
                 more: pieces.peek().is_some(),
                 keyframe,
-                talkspurt: false,
-                level: None,
                 ssrc: u32::from(line) + 1,
-                seq,
-                time,
-                data,
+                ..Media::whole(codec, seq, time, data)
             }));
         }
         true
