@@ -5,6 +5,7 @@
 //! holds back (24 samples of the lower rate: 3 ms at 8 kHz) is like the lookahead of any encoder.
 
 use super::codec::AudioEncoder;
+use super::queue::middle;
 use super::resample::Resampler;
 use crate::config::AudioOut;
 
@@ -45,7 +46,7 @@ impl AudioEncoder for Adapted {
             samples
         } else {
             self.mono.clear();
-            self.mono.extend(samples.as_chunks::<2>().0.iter().map(|pair| middle(*pair)));
+            self.mono.extend(samples.chunks_exact(2).map(middle));
             &self.mono
         };
         // Both rates divide by 100: 10 ms in are 10 ms out.
@@ -66,9 +67,4 @@ impl AudioEncoder for Adapted {
     fn set_loss(&mut self, percent: u8) {
         self.inner.set_loss(percent);
     }
-}
-
-/// The two channels' mean: a sum would clip where both are loud.
-fn middle(pair: [i16; 2]) -> i16 {
-    ((i32::from(pair[0]) + i32::from(pair[1])) >> 1) as i16
 }

@@ -428,7 +428,7 @@ fn check(frame: AudioFrame<'_>) -> Result<(), SendError> {
 }
 
 /// The two channels' mean: a sum would clip where both are loud.
-fn middle(pair: &[i16]) -> i16 {
+pub(super) fn middle(pair: &[i16]) -> i16 {
     ((i32::from(pair[0]) + i32::from(pair[1])) >> 1) as i16
 }
 
