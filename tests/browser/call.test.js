@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   Browser, connect, path, reason, startRecording, state, stats, stopRecording,
 } from "./lib/browser.js";
-import { Server } from "./lib/server.js";
+import * as calls from "./lib/calls.js";
 import { analyse, TONE_HZ } from "./lib/tone.js";
 import { until } from "./lib/until.js";
 
@@ -32,30 +32,24 @@ after(() => browser?.close());
  * Starts the program, opens the page, runs the body; stops the program in any case. Its calls then
  * replay identical.
  */
-async function withServer(flags, body, { here = false, open = true, detail = "sizes" } = {}) {
-  const server = await Server.start(flags, { here, detail });
-  try {
+async function withServer(flags, body, { open = true, ...options } = {}) {
+  await calls.withServer(flags, async (server) => {
     const page = await browser.page(open ? server.url : "about:blank");
     try {
       await body(server, page);
     } catch (error) {
-      console.error(await evidence(server, page));
+      console.error(await evidence(page));
       throw error;
     } finally {
       if (!page.isClosed()) await page.close();
     }
     assert.deepEqual(page.faults, [], "the page has no faults");
-  } finally {
-    await server.stop();
-  }
-  const replays = await server.replay();
-  assert.equal(replays.size, server.lines(/call begins/).length, "each call is recorded");
+  }, options);
 }
 
-/** What is known when a test has failed. */
-async function evidence(server, page) {
-  const said = server.lines(/./).join("\n");
-  if (page.isClosed()) return said;
+/** What the page shows when a test has failed. */
+async function evidence(page) {
+  if (page.isClosed()) return "the page is closed";
   const seen = await page.evaluate(async () => {
     const text = (id) => document.getElementById(id).textContent;
     const report = await window.connections.at(-1)?.getStats();
@@ -67,7 +61,7 @@ async function evidence(server, page) {
       audio: report && [...report.values()].filter(kept),
     };
   });
-  return `${said}\n${JSON.stringify({ faults: page.faults, ...seen }, null, 1)}`;
+  return JSON.stringify({ faults: page.faults, ...seen }, null, 1);
 }
 
 /** Records for some seconds and asserts that the tone is there, right and whole. */

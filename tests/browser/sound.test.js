@@ -5,10 +5,9 @@ import { setPriority } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Browser } from "./lib/browser.js";
-import { HTTP, OFFER } from "./lib/calls.js";
+import { HTTP, OFFER, withServer } from "./lib/calls.js";
 import { Pages } from "./lib/pages.js";
 import { Proxy } from "./lib/proxy.js";
-import { Server } from "./lib/server.js";
 import { TONE_HZ } from "./lib/tone.js";
 import { until } from "./lib/until.js";
 
@@ -99,20 +98,17 @@ after(() => Promise.all([browser?.close(), pages?.close()]));
 
 /** Runs the body with a page and a program, all of whose calls then replay identical. */
 async function withPage(flags, options, body) {
-  const server = await Server.start(flags, options);
-  const page = await browser.page(pages.url("listener"));
-  try {
-    await body(page);
-    assert.deepEqual(page.faults, [], "the page has no faults");
-  } catch (error) {
-    console.error(`${server.lines(/./).join("\n")}\n${page.faults.join("\n")}`);
-    throw error;
-  } finally {
-    await page.close();
-    await server.stop();
-  }
-  const replays = await server.replay();
-  assert.equal(replays.size, server.lines(/call begins/).length, "each call is recorded");
+  let page;
+  const evidence = () => page?.faults.join("\n");
+  await withServer(flags, async () => {
+    page = await browser.page(pages.url("listener"));
+    try {
+      await body(page);
+      assert.deepEqual(page.faults, [], "the page has no faults");
+    } finally {
+      await page.close();
+    }
+  }, { evidence, ...options });
 }
 
 /** Runs the body with one bot that speaks for each setting, and a call to each from one page. */

@@ -18,10 +18,10 @@ export const OFFER = `http://${SERVER_IP}:7860/api/offer`;
 /**
  * Starts the program, runs the body, stops the program in any case. Its calls then replay
  * identical; what the body gives, if anything, is called with their logs as they are printed. When
- * the body fails, what `evidence` gives is told.
+ * the body fails, what `evidence` gives is told. The other options are those of `Server.start`.
  */
-export async function withServer(flags, body, { evidence = () => "" } = {}) {
-  const server = await Server.start(flags);
+export async function withServer(flags, body, { evidence = () => "", ...options } = {}) {
+  const server = await Server.start(flags, options);
   let check;
   try {
     check = await body(server);
