@@ -29,7 +29,7 @@
 mod stretch;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::{Duration, Instant};
 

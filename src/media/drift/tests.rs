@@ -13,6 +13,9 @@ const MS: Duration = Duration::from_millis(1);
 const BLOCK: Duration = Duration::from_millis(20);
 const HOURS: u64 = 3_600;
 
+/// Samples per second.
+const RATE: usize = 8_000;
+
 #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
 fn epoch() -> Instant {
     Instant::now()
@@ -24,24 +27,31 @@ fn jitter(block: u64) -> Duration {
     Duration::from_micros((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) % 30_000)
 }
 
-/// A tone at 8 kHz.
-struct Voice {
+/// When, by our clock, a block of a peer begins whose clock is off.
+pub(in crate::media) fn our_time(block: u64, ppm: i64) -> Duration {
+    let own = (BLOCK * block as u32).as_nanos() as i64;
+    Duration::from_nanos((own + own / 1_000_000 * ppm) as u64)
+}
+
+/// A tone of so many whole turns a second.
+pub(in crate::media) struct Voice {
     /// Radians of a sample.
     turn: f64,
-    loudness: f64,
-    at: u64,
+    second: Vec<i16>,
+    at: usize,
 }
 
 impl Voice {
-    fn new(frequency: f64, loudness: f64) -> Voice {
-        Voice { turn: TAU * frequency / 8_000.0, loudness, at: 0 }
+    pub(in crate::media) fn new(frequency: f64, loudness: f64) -> Voice {
+        let turn = TAU * frequency / RATE as f64;
+        let sample = |at| (f64::from(at) * turn).sin() * loudness;
+        let second = (0..RATE as u32).map(|at| sample(at).round() as i16).collect();
+        Voice { turn, second, at: 0 }
     }
 
-    fn say(&mut self, out: &mut [i16]) {
+    pub(in crate::media) fn say(&mut self, out: &mut [i16]) {
         for sample in out {
-            // A whole number of turns, so that hours do not cost precision.
-            let phase = (self.at as f64 * self.turn) % TAU;
-            *sample = (phase.sin() * self.loudness).round() as i16;
+            *sample = self.second[self.at % RATE];
             self.at += 1;
         }
     }
@@ -49,19 +59,19 @@ impl Voice {
 
 /// Looks at a tone sample by sample: what of three in a row is no tone of its pitch. A click, a
 /// hole or a repetition is as loud as the tone; a pitch that is off by 1000 ppm is not.
-struct Ear {
+pub(in crate::media) struct Ear {
     twice_cosine: f64,
     last: [f64; 2],
-    worst: f64,
+    pub(in crate::media) worst: f64,
     heard: u64,
 }
 
 impl Ear {
-    fn new(voice: &Voice) -> Ear {
+    pub(in crate::media) fn new(voice: &Voice) -> Ear {
         Ear { twice_cosine: 2.0 * voice.turn.cos(), last: [0.0; 2], worst: 0.0, heard: 0 }
     }
 
-    fn hear(&mut self, samples: &[i16]) {
+    pub(in crate::media) fn hear(&mut self, samples: &[i16]) {
         for &sample in samples {
             let sample = f64::from(sample);
             let off = (sample - self.twice_cosine * self.last[1] + self.last[0]).abs();
@@ -92,8 +102,7 @@ impl Call {
 
     /// When, by our clock, the next block would come without jitter.
     fn due(&self) -> Duration {
-        let own = (BLOCK * (self.block + 1) as u32).as_nanos() as i64;
-        Duration::from_nanos((own + own / 1_000_000 * self.ppm) as u64)
+        our_time(self.block + 1, self.ppm)
     }
 
     /// The next block; gives how much of the sound waits that was queued when there is no jitter.
