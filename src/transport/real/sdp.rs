@@ -304,6 +304,9 @@ pub(super) struct Ours<'a> {
 ///   `end-of-candidates` closes them. A small device is told those alone that it has room for.
 /// - Sound with copies stands in the answer where the peer has offered it, and in front when it is
 ///   to send it: browsers do so when it stands before the codec that it is of.
+/// - Keys of a telephone stand at the clock of the sound alone, where the peer has that one. Chrome
+///   would take the slowest, and count it by the clock of Opus: of 100 ms it sends 17. What a peer
+///   sends at another clock is heard all the same.
 /// - Lines that the engine was not shown are refused in their place: an answer has as many as the
 ///   offer (RFC 8829 section 5.3.1).
 pub(super) fn answer(offer: &Offer, engine: &str, ours: &Ours<'_>) -> String {
@@ -344,13 +347,14 @@ fn group(offer: &Offer, rejected: &[bool]) -> String {
 fn section_answer(text: &mut String, section: &[&str], offered: &str, ours: &Ours<'_>) {
     let red: Vec<&str> = section.iter().filter_map(|line| red_of(line)).collect();
     let is_unasked = |format: &&&str| !formats(offered).any(|known| known == **format);
-    let unasked: Vec<&str> = red.iter().filter(is_unasked).copied().collect();
+    let unasked = red.iter().filter(is_unasked).copied();
+    let left_out: Vec<&str> = unasked.chain(keys_beside(section)).collect();
     for line in section {
         if line.starts_with("m=") {
             let line = line_answer(line, offered);
-            push(text, &formats_answer(&line, &red, &unasked, ours.takes_copies));
-        } else if format_of(line).is_some_and(|format| unasked.contains(&format)) {
-            // The peer did not offer it.
+            push(text, &formats_answer(&line, &red, &left_out, ours.takes_copies));
+        } else if format_of(line).is_some_and(|format| left_out.contains(&format)) {
+            // The peer did not offer it, or is not to use it.
         } else if line.starts_with("a=ice-ufrag:") {
             push(text, &format!("a=ice-ufrag:{}", ours.ufrag));
         } else if line.starts_with("a=ice-pwd:") {
@@ -367,17 +371,37 @@ fn red_of(line: &str) -> Option<&str> {
     name.starts_with("red/").then_some(format)
 }
 
-/// The engine's m-line without formats that the peer did not offer, and with those of sound with
-/// copies behind the others when the peer is not to send them.
-fn formats_answer(line: &str, red: &[&str], unasked: &[&str], takes_copies: bool) -> String {
-    if red.is_empty() {
+/// The payload types of keys at other clocks than that of the sound, when they are at that one too.
+fn keys_beside<'a>(section: &[&'a str]) -> Vec<&'a str> {
+    // By payload type its name and its clock.
+    let maps: Vec<(&str, &str, &str)> = section
+        .iter()
+        .filter_map(|line| {
+            let (format, name) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+            let mut parts = name.split('/');
+            Some((format, parts.next()?, parts.next()?))
+        })
+        .collect();
+    let (keys, sound): (Vec<_>, Vec<_>) =
+        maps.into_iter().partition(|(_, name, _)| name.eq_ignore_ascii_case("telephone-event"));
+    let mut offered = section.first().into_iter().flat_map(|line| formats(line));
+    let first = offered.find_map(|format| sound.iter().find(|(known, ..)| *known == format));
+    let is_beside = |key: &&(&str, &str, &str)| first.is_some_and(|(.., clock)| key.2 != *clock);
+    let beside: Vec<&str> = keys.iter().filter(is_beside).map(|(format, ..)| *format).collect();
+    if beside.len() == keys.len() { Vec::new() } else { beside }
+}
+
+/// The engine's m-line without formats that are left out, and with those of sound with copies
+/// behind the others when the peer is not to send them.
+fn formats_answer(line: &str, red: &[&str], left_out: &[&str], takes_copies: bool) -> String {
+    if red.is_empty() && left_out.is_empty() {
         return line.to_owned();
     }
     let head = line.split_ascii_whitespace().take(3);
     let is_last = |format: &&str| !takes_copies && red.contains(format);
     let first = formats(line).filter(|format| !is_last(format));
     let last = formats(line).filter(is_last);
-    let words = head.chain(first.chain(last).filter(|format| !unasked.contains(format)));
+    let words = head.chain(first.chain(last).filter(|format| !left_out.contains(format)));
     words.collect::<Vec<_>>().join(" ")
 }
 

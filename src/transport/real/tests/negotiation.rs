@@ -352,6 +352,34 @@ fn telephones_are_answered_by_the_numbers_that_need_no_name_and_opus_is_first_wh
 }
 
 #[test]
+fn keys_are_answered_at_the_clock_of_the_sound_alone_or_at_the_one_there_is() {
+    let opus = "a=rtpmap:111 opus/48000/2\r\n";
+    let fast = "a=rtpmap:110 telephone-event/48000\r\n";
+    let slow = "a=rtpmap:126 telephone-event/8000\r\na=fmtp:126 0-15\r\n";
+    for (formats, names, answer) in [
+        ("111 0 110 126", format!("{opus}{fast}{slow}"), "111 0 110"),
+        ("126 110 111", format!("{opus}{slow}{fast}"), "111 110"),
+        ("0 110 126", format!("{fast}{slow}"), "0 126"),
+        ("111 126", format!("{opus}{slow}"), "111 126"),
+        ("8 110", fast.to_owned(), "8 110"),
+    ] {
+        let sdp = ESP32
+            .replace("SAVPF 111", &format!("SAVPF {formats}"))
+            .replace("a=rtpmap:111 opus/48000/2\r\n", &names);
+        let mut pair = Pair::new(&Config::new(), 1);
+        let text = pair.offered(&sdp).unwrap().answer.sdp().to_owned();
+        let line = lines_with(&text, "m=audio")[0];
+        assert_eq!(line.split_once("SAVPF ").unwrap().1, answer, "{formats}");
+        for format in ["110", "126"] {
+            let is_named = text.contains(&format!("a=rtpmap:{format} "));
+            let is_answered = answer.split(' ').any(|known| known == format);
+            assert_eq!(is_named, is_answered, "{formats}: {text}");
+            assert!(is_answered || !text.contains(&format!("a=fmtp:{format} ")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_line_without_a_common_codec_is_refused_and_the_others_live() {
     let mut pair = Pair::new(&Config::new(), 1);
     let unknown = "m=video 9 UDP/TLS/RTP/SAVPF 45\r\nc=IN IP4 0.0.0.0\r\na=mid:v\r\n\
