@@ -7,8 +7,9 @@
 //! | --- | --- |
 //! | of a new time, or with the marker | a press; one that was not over is over now |
 //! | of the time of the press | it lasts longer |
-//! | where the press has come to, without marker | its next segment: longer than 16 bits can say |
+//! | where it has come to, or up to 29 ms later, no marker | its next segment: 16 bits were full |
 //! | with the end bit | the press is told |
+//! | of the rest of a press that ended with a full segment | nothing |
 //! | again, or of a time before | nothing |
 //! | of an event that is no key | nothing, counted |
 //! | none for 200 ms | the press is told with what it lasted so far |
@@ -53,6 +54,11 @@ pub(crate) const TONES_MAX: usize = 256;
 
 /// What a comma waits (W3C `RTCDTMFSender`).
 const COMMA: Duration = Duration::from_secs(2);
+
+/// What lies at most between the last packet of a segment and the next one's beginning. 29 ms: one
+/// less than the shortest gap between keys (W3C `RTCDTMFSender`). Browsers begin a segment with the
+/// packet of sound in which the one before was full, up to 20 ms late.
+const SEGMENT_LATE_MS: u64 = 29;
 
 /// How long a key and a gap may be (W3C `RTCDTMFSender`), in milliseconds.
 const DURATIONS_MS: std::ops::RangeInclusive<u128> = 40..=6_000;
@@ -130,8 +136,19 @@ impl Press {
         let since = packet.rtp_time.saturating_sub(self.packet.rtp_time);
         let is_segment =
             since.is_multiple_of(SEGMENT_MAX) && since <= SEGMENT_MAX * (1 + SEGMENTS_LOST_MAX);
-        let is_next = is_segment || since == u64::from(self.packet.ticks);
+        let late = since.checked_sub(u64::from(self.packet.ticks));
+        let late_max = SEGMENT_LATE_MS * u64::from(packet.rate) / 1_000;
+        let is_next = is_segment || late.is_some_and(|late| late <= late_max);
         !packet.is_first && self.stage != Stage::Ended && since > 0 && is_next
+    }
+
+    /// Whether a packet is the rest of this press, which ended with a full segment. Browsers end
+    /// both when the end of a key falls into the packet of sound in which the segment was full.
+    fn is_ended_by(&self, packet: &TonePacket) -> bool {
+        let since = packet.rtp_time.saturating_sub(self.packet.rtp_time);
+        let is_full = u64::from(self.packet.ticks) == SEGMENT_MAX;
+        let is_rest = since == SEGMENT_MAX + u64::from(packet.ticks);
+        self.stage == Stage::Ended && is_full && is_rest && packet.is_end && !packet.is_first
     }
 
     fn pressed(&self) -> Option<Pressed> {
@@ -169,7 +186,8 @@ impl ToneReceiver {
             if packet.rtp_time < at && !is_new_stream {
                 return [None; 2];
             }
-            if packet.rtp_time == at || press.is_continued_by(&packet) {
+            let goes_on = press.is_continued_by(&packet) || press.is_ended_by(&packet);
+            if packet.rtp_time == at || goes_on {
                 return [Self::go_on(press, packet, now), None];
             }
         }

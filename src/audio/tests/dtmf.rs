@@ -85,6 +85,90 @@ fn a_press_longer_than_a_segment_is_one_press() {
     assert_eq!(told, [Pressed { line: 0, digit: '5', duration: ms(6_000) }]);
 }
 
+/// The packets of a press as Chromium and Firefox send them: when a segment is full it says so, and
+/// the next one begins now, though it says in its first packet how long it has lasted since then.
+fn as_browsers_send(code: u8, duration: Duration) -> Vec<(Duration, TonePacket)> {
+    let step = 20 * 48;
+    let (mut segment, mut left) = (0, duration.as_millis() as u64 * 48);
+    let mut packets: Vec<(Duration, TonePacket)> = Vec::new();
+    for count in 1_u64.. {
+        let lasted = count * step - segment;
+        let is_end = lasted >= left;
+        let mut push = |rtp_time: u64, ticks: u64| {
+            let (is_first, ticks) = (packets.is_empty(), u16::try_from(ticks).unwrap());
+            let packet = TonePacket {
+                line: 0,
+                seq: 0,
+                rtp_time,
+                ssrc: 7,
+                rate: RATE,
+                code,
+                is_first,
+                is_end,
+                ticks,
+            };
+            for _ in 0..if is_end { 3 } else { 1 } {
+                packets.push((ms(20 * count), packet));
+            }
+        };
+        if lasted > 0xffff {
+            push(segment, 0xffff);
+            segment = count * step;
+            push(segment, lasted - 0xffff);
+            left -= 0xffff.min(left);
+        } else {
+            push(segment, lasted);
+        }
+        if is_end {
+            break;
+        }
+    }
+    packets
+}
+
+#[test]
+fn a_long_press_of_a_browser_is_one_press_with_any_packet_of_it_lost() {
+    for duration in [1_360, 1_361, 1_365, 1_370, 1_380, 1_400, 2_745, 6_000] {
+        let all = as_browsers_send(5, ms(duration));
+        let whole = told(&all);
+        // Of a rest that is told after the end nothing is known before.
+        let [Pressed { digit: '5', duration: heard, .. }] = whole[..] else {
+            panic!("{duration} ms: {whole:?}")
+        };
+        assert!(
+            heard + ms(20) > ms(duration) && heard < ms(duration + 80),
+            "{duration}: {heard:?}"
+        );
+        for lost in 0..all.len() {
+            let mut some = all.clone();
+            some.remove(lost);
+            let told = told(&some);
+            assert_eq!(
+                told.len(),
+                1,
+                "{duration} ms, packet {lost} of {} lost: {told:?}",
+                all.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_key_after_a_gap_is_another_press_however_short_and_one_after_a_full_segment_too() {
+    for (first, gap) in [(100, 30), (1_360, 30), (1_340, 30), (1_380, 40)] {
+        let mut all = packets(5, ms(0), ms(first));
+        // Nothing says that the first ended, nor that the second is another one.
+        all.truncate(all.len() - 3);
+        let ended = all.last().unwrap().0;
+        all.extend(packets(5, ended + ms(gap), ms(100)).into_iter().skip(1));
+        assert_eq!(told(&all).len(), 2, "{first} ms, {gap} ms apart");
+    }
+    let mut all = as_browsers_send(5, ms(1_370));
+    all.extend(packets(6, ms(1_420), ms(100)).into_iter().skip(1));
+    let digits: String = told(&all).iter().map(|pressed| pressed.digit).collect();
+    assert_eq!(digits, "56");
+}
+
 #[test]
 fn a_press_without_end_is_told_when_nothing_came_for_200_ms_and_what_comes_later_is_nothing() {
     let all = packets(5, ms(0), ms(3_000));
