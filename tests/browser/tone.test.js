@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dice } from "./lib/proxy.js";
-import { analyse, bursts, smoothness, TONE_HZ, toneWav } from "./lib/tone.js";
+import { analyse, bursts, dialled, smoothness, TONE_HZ, toneWav } from "./lib/tone.js";
 
 const RATE = 48000;
 
@@ -112,6 +112,26 @@ test("a tone that is cut off has a step, one that is faded in 5 ms has none", ()
     const { tones: [{ step }] } = bursts(samples, RATE);
     assert.ok(step >= least && step <= most, `${fadeMs} ms: ${step}`);
   }
+});
+
+test("each key of a telephone is told from the others, and from a tone", () => {
+  const rows = [697, 770, 852, 941];
+  const columns = [1209, 1336, 1477, 1633];
+  const samples = tone(5, TONE_HZ);
+  samples.fill(0, RATE, 4 * RATE);
+  const all = [..."123A456B789C*0#D"];
+  for (let at = 0; at < all.length; at += 1) {
+    const [row, column] = [tone(1, rows[at >> 2]), tone(1, columns[at % 4], 1)];
+    const sum = row.map((sample, i) => (sample + column[i]) / 2).subarray(0, RATE / 10);
+    samples.set(sum, RATE * (1.1 + 0.15 * at));
+    samples.fill(0, RATE * (1.15 + 0.15 * at), RATE * (1.16 + 0.15 * at));
+  }
+  const found = dialled(samples, RATE);
+  assert.deepEqual(found.map(({ key }) => key), all);
+  for (const { ms } of found) assert.ok(ms >= 70 && ms <= 130, `${ms} ms`);
+  const twice = dialled(samples.subarray(RATE, RATE * 1.25), RATE).map(({ key }) => key);
+  assert.deepEqual(twice, ["1"], "a hole in a key makes no two of it");
+  assert.deepEqual(dialled(tone(1, 770), RATE), [], "a row alone is no key");
 });
 
 test("dice of one seed fall alike, those of another do not, and all evenly", () => {

@@ -16,7 +16,7 @@ use std::f64::consts::TAU;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
@@ -39,6 +39,12 @@ enum Command {
     Say(Tones),
     /// Barge-in.
     Clear,
+    /// Keys of a telephone, how long each is, and the gap after each.
+    Dial {
+        keys: String,
+        ms: u64,
+        gap_ms: u64,
+    },
     /// To tell whether the machine let the bot be in time.
     Stats,
 }
@@ -69,6 +75,8 @@ enum Answer {
     Finished { last: u64, samples: u64 },
     /// Sound was cleared, so many ms after the epoch.
     Clear { cleared_ms: f64, pieces: Vec<Piece> },
+    /// All keys are over.
+    Dial,
     /// How often packets left so late that their clock slipped, and by how much in all.
     Stats { slips: u64, slipped_ms: f64 },
 }
@@ -199,6 +207,12 @@ async fn obey(peer: &Peer, command: Command, speech: &mut Speech) {
             });
             tell(peer, &Answer::Clear { cleared_ms, pieces: pieces.collect() }).await;
         }
+        Command::Dial { keys, ms, gap_ms } => {
+            let (duration, gap) = (Duration::from_millis(ms), Duration::from_millis(gap_ms));
+            if let Err(error) = peer.send_dtmf(&keys, duration, gap).await {
+                info!(call = %peer.id(), %error, "no keys can be sent");
+            }
+        }
         Command::Stats => {
             if let Some(stats) = peer.stats().await {
                 let slipped_ms = stats.audio_slipped.as_secs_f64() * 1000.0;
@@ -221,6 +235,7 @@ async fn see(peer: &Peer, event: &Event, Speech { said, sent }: &mut Speech) {
         Event::AudioStarted { id } if said.iter().any(|said| said.first == *id) => {
             tell(peer, &Answer::Started { first: id.0 }).await;
         }
+        Event::DtmfSent => tell(peer, &Answer::Dial).await,
         Event::AudioFinished { id, samples } => {
             *sent += samples;
             if said.front().is_some_and(|said| said.last == *id) {

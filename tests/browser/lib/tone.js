@@ -201,3 +201,57 @@ function rest(levels, level, tones) {
   });
   return most / level;
 }
+
+/** What a key of a telephone sounds like: the tone of its row and the one of its column, in Hz. */
+const ROWS = [697, 770, 852, 941];
+const COLUMNS = [1209, 1336, 1477, 1633];
+const KEYS = ["123A", "456B", "789C", "*0#D"];
+/** Each span is as long that neighbouring rows are told apart; spans follow at half their length. */
+const KEY_SPAN_MS = 30;
+/** What a row's tone and a column's make of a span, when it is a key's: the rest is its edges. */
+const KEY_PART = 0.7;
+/** Of full scale; a pause is less. */
+const KEY_LEVEL = 0.02;
+/** Between two keys lies more; less is a hole in one. */
+const KEY_HOLE_MS = 45;
+
+/** The keys of a telephone that are heard, in order, each with how long it is, to a span. */
+export function dialled(samples, rate) {
+  const length = Math.round((rate * KEY_SPAN_MS) / 1000);
+  const found = [];
+  for (let begin = 0; begin + length <= samples.length; begin += length / 2) {
+    const key = keyOf(samples.subarray(begin, begin + length), rate);
+    if (key === null) continue;
+    // The middle half of the span is that key's.
+    const atMs = (1000 * begin) / rate + KEY_SPAN_MS / 4;
+    const last = found.at(-1);
+    const goesOn = last?.key === key && atMs - last.atMs - last.ms < KEY_HOLE_MS;
+    if (goesOn) last.ms = atMs + KEY_SPAN_MS / 2 - last.atMs;
+    else found.push({ key, atMs, ms: KEY_SPAN_MS / 2 });
+  }
+  return found;
+}
+
+function keyOf(span, rate) {
+  const energy = span.reduce((sum, sample) => sum + sample * sample, 0) / span.length;
+  if (Math.sqrt(2 * energy) < KEY_LEVEL) return null;
+  const most = (tones) => {
+    const parts = tones.map((hz) => part(span, rate, hz) / energy);
+    const top = Math.max(...parts);
+    return [parts.indexOf(top), top];
+  };
+  const [[row, inRow], [column, inColumn]] = [most(ROWS), most(COLUMNS)];
+  const isKey = inRow + inColumn > KEY_PART && Math.min(inRow, inColumn) > KEY_PART / 4;
+  return isKey ? KEYS[row][column] : null;
+}
+
+/** The mean square that a tone has in a span. */
+function part(span, rate, hz) {
+  let [real, imaginary] = [0, 0];
+  span.forEach((sample, i) => {
+    const angle = (2 * Math.PI * hz * i) / rate;
+    real += sample * Math.cos(angle);
+    imaginary -= sample * Math.sin(angle);
+  });
+  return (2 * (real * real + imaginary * imaginary)) / (span.length * span.length);
+}

@@ -9,7 +9,7 @@ const PING_MS = 1000;
 /** The tone is to come back as it was played. */
 const AUDIO = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
-const seen = { messages: [], patches: [], answers: [], renegotiations: 0, pings: 0 };
+const seen = { messages: [], patches: [], answers: [], renegotiations: 0, pings: 0, keys: [] };
 const ear = newEar();
 let url = "";
 let pcId = null;
@@ -108,6 +108,19 @@ const app = {
   ping: (on) => (pinging = on),
   enableMic: (on) => (microphone.enabled = on),
   giveMic: (on) => connection.getSenders()[0].replaceTrack(on ? microphone : null),
+
+  /**
+   * Presses keys of a telephone, after those that wait no more: each for so many ms, with so many
+   * between. `seen.keys` has each as it begins, and an empty one after the last. Gives whether the
+   * browser says that it can.
+   */
+  press(keys, ms, gapMs) {
+    const { dtmf } = connection.getSenders()[0];
+    dtmf.ontonechange = ({ tone }) => seen.keys.push(tone);
+    const can = dtmf.canInsertDTMF;
+    dtmf.insertDTMF(keys, ms, gapMs);
+    return can;
+  },
 
   /** Adds a line for the screen, behind the data channel's; gives its mid. */
   async share() {

@@ -1,6 +1,6 @@
 // A page with many calls at once, each of which judges itself what it hears.
 
-import { analyse, bursts, smoothness } from "../tone.js";
+import { analyse, bursts, dialled, smoothness } from "../tone.js";
 import { DecodedEar, PlayedEar } from "./ears.js";
 
 /** What is asked of the browser's statistics of a track; they all only grow. */
@@ -125,6 +125,13 @@ class Call {
     return { decoded, jumpMs, counted, heard };
   }
 
+  /** Keys of a telephone, and what was heard in the half second before the end. */
+  keys() {
+    const { rate, jumpMs, channels: [samples], counted } = this.#ended;
+    const last = analyse(samples.subarray(-rate / 2), rate);
+    return { keys: dialled(samples, rate), last, jumpMs, counted };
+  }
+
   async close() {
     await this.#played?.close();
     this.#connection.close();
@@ -158,7 +165,7 @@ window.app = {
   /** All calls listen from now on. */
   begin: () => Promise.all([...calls.values()].map((call) => call.begin())),
 
-  /** What each has heard since: as `bursts` where the kind of a name says so, else as `tone`. */
+  /** What each has heard since: as the kind of a name says, else as `tone`. */
   async end(kinds) {
     await Promise.all([...calls.values()].map((call) => call.end()));
     return [...calls].map(([name, call]) => [name, call[kinds[name] ?? "tone"]()]);
