@@ -13,7 +13,9 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn call(config: impl FnOnce(Config) -> Config) -> Pair {
-    let setup = Setup::new(Kind::Scripted, 1).browser(|browser| browser.camera = true);
+    let setup = Setup::new(Kind::Scripted, 1).browser(|browser| {
+        (browser.camera, browser.levels) = (true, true);
+    });
     let mut pair = Pair::new(setup.config(config));
     pair.connect();
     pair.drive_for(seconds(1));

@@ -84,6 +84,8 @@ pub struct BrowserConfig {
     pub snap: bool,
     /// Whether it offers to take sound with copies of what was before it (RED, `audio/red`).
     pub copies: bool,
+    /// Whether it takes the level of each packet (RFC 6464), on the scripted wire; the engine does.
+    pub levels: bool,
     /// How much faster its clock runs than the bot's, in microseconds a second; less than 0 is
     /// slower. 0 by default; good quartz stays within 50, bad within 200.
     pub drift_ppm: i32,
@@ -107,6 +109,7 @@ impl BrowserConfig {
             dtls: Dtls::V12,
             snap: false,
             copies: false,
+            levels: false,
             drift_ppm: 0,
         }
     }

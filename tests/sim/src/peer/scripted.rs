@@ -125,8 +125,13 @@ impl Scripted {
                 Codec::Opus => "111\r\na=rtpmap:111 opus/48000/2",
                 _ => "96\r\na=rtpmap:96 VP8/90000",
             };
+            let levels = if line.codec == Codec::Opus && self.config.levels {
+                "\r\na=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+            } else {
+                ""
+            };
             let end = end(mid, line.direction);
-            write!(sdp, "m={} 9 UDP/TLS/RTP/SAVPF {format}\r\n{end}", line.name)
+            write!(sdp, "m={} 9 UDP/TLS/RTP/SAVPF {format}{levels}\r\n{end}", line.name)
                 .expect("a String takes all text");
         }
         if self.config.channel.is_some() {
