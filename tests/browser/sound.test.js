@@ -324,9 +324,9 @@ const CUTS = 8;
 const CUTS_MAX = 30;
 /**
  * From the command to silence, the median. What left before the command is heard out: with packets
- * of 20 ms it is 5 ms more on average than with those of 10 ms (measured: 49 and 53 ms).
+ * of 20 ms it is 5 ms more on average than with those of 10 ms.
  */
-const CUT_MS_MAX = 60;
+const CUT_MS_MAX = { "packets of 10 ms": 60, "packets of 20 ms": 70 };
 /**
  * The least that lies in a browser's buffer on average. What lies there beyond it on a busy machine
  * is not the bot's.
@@ -366,7 +366,7 @@ describe("barge-in", () => {
       }
       for (const [name, all] of cuts) {
         const ms = medianSilentMs(t, name, all);
-        assert.ok(ms <= CUT_MS_MAX, `${name}: ${ms} ms`);
+        assert.ok(ms <= CUT_MS_MAX[name], `${name}: ${ms} ms`);
       }
     });
   });
