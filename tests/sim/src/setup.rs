@@ -227,10 +227,14 @@ impl Setup {
         self
     }
 
-    /// Uses Opus instead of the null codec.
+    /// Uses Opus instead of the null codec: that of libopus with the feature `libopus`.
     #[must_use]
     pub fn opus(self) -> Setup {
-        self.config(|config| config.dangerous().null_codec(false).done())
+        #[cfg(feature = "libopus")]
+        let setup = self.config(|config| config.libopus(true));
+        #[cfg(not(feature = "libopus"))]
+        let setup = self;
+        setup.config(|config| config.dangerous().null_codec(false).done())
     }
 
     /// The bot calls `start` when the test does.
