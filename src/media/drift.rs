@@ -34,7 +34,7 @@ pub(super) mod tests;
 use std::time::{Duration, Instant};
 
 use self::stretch::ONE;
-pub(super) use self::stretch::Stretch;
+pub use self::stretch::Stretch;
 use crate::AudioFrame;
 
 /// Over how long the least delay is looked for. 10 s: some packet in it was not delayed, and a

@@ -13,6 +13,7 @@
 //! | [`Recorder`] | sound both ways, time | a WAV or Ogg Opus file, as long as the call |
 //! | [`PacketRecorder`] | coded frames | an Ogg Opus file, as long as the call |
 //! | [`DriftCorrector`] | sound at a peer's clock | the same at ours |
+//! | [`Stretch`] | sound | the same, some millionths longer or shorter |
 //! | [`Relay`] | items of one source | the same items, for each who subscribes |
 //! | [`Blackhole`] | anything | a count |
 //! | [`Player`] | a source, events of a session | pieces for `send_audio`, 200 ms ahead |
@@ -35,7 +36,7 @@ pub mod wav;
 mod tests;
 
 pub use audio_file::{AudioFile, AudioFileError};
-pub use drift::{DriftCorrector, DriftCounters};
+pub use drift::{DriftCorrector, DriftCounters, Stretch};
 pub use file::{FileRead, FileWrite};
 pub use ogg::{OggCounters, OggItem, OggOpusReader, OggOpusWriter, OggPacket, OpusHead, OpusTags};
 pub use pass::{OpusPass, PassError};

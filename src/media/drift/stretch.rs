@@ -13,6 +13,10 @@ use std::sync::OnceLock;
 
 use crate::audio::{dot, kaiser, nearest, sinc};
 
+/// The most that [`Stretch::stretch`] does. 100,000: a tenth, 1.7 semitones, beyond which tones
+/// that nearly fill the band would fold.
+const PPM_MAX: i32 = 100_000;
+
 /// The step of unstretched sound, in which ratios are counted.
 pub(in crate::media) const ONE: i64 = 1 << 32;
 
@@ -50,9 +54,27 @@ fn rows() -> &'static [f32] {
     })
 }
 
-/// One stream of sound, one or two interleaved channels.
-#[derive(Debug)]
-pub(in crate::media) struct Stretch {
+/// Makes sound some millionths longer or shorter, as two clocks that differ need it. One stream of
+/// it, one or two interleaved channels.
+///
+/// Until it is first asked for anything but 0 it gives what it takes, to the bit. From then on it
+/// interpolates between samples, and gives each 16 samples later ([`Stretch::held`]). Nothing that
+/// it is given makes it panic.
+///
+/// ```
+/// use smallrtc::media::Stretch;
+///
+/// let (mut stretch, mut out) = (Stretch::new(1), Vec::new());
+/// let second = [7; 48_000];
+/// stretch.stretch(&second, 0, &mut out);
+/// assert_eq!(out, second);
+/// out.clear();
+/// // 1000 millionths of a second are 48 samples.
+/// let given = stretch.stretch(&second, 1_000, &mut out);
+/// assert!(given.abs_diff(48_048 - stretch.held()) <= 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stretch {
     channels: usize,
     /// Per channel: the past that the next output needs, and what is not used up yet.
     history: [Vec<f32>; 2],
@@ -62,9 +84,10 @@ pub(in crate::media) struct Stretch {
 }
 
 impl Stretch {
-    /// `channels` is 1 or 2.
-    pub(in crate::media) fn new(channels: u8) -> Stretch {
-        let channels = usize::from(channels);
+    /// `channels` is 1 or 2; what is beyond counts as the nearer of them.
+    #[must_use]
+    pub fn new(channels: u8) -> Stretch {
+        let channels = usize::from(channels.clamp(1, 2));
         let mut history = [Vec::new(), Vec::new()];
         history[..channels].iter_mut().for_each(|history| history.resize(BEHIND, 0.0));
         Stretch { channels, history, position: None }
@@ -79,14 +102,29 @@ impl Stretch {
         self.position.is_none()
     }
 
+    /// Takes samples and appends what they give, longer by so many millionths, shorter where that
+    /// is negative; gives how many of each channel. More than a tenth counts as a tenth, and a
+    /// right sample that is missing at the end as if its left one were not there.
+    pub fn stretch(&mut self, samples: &[i16], ppm: i32, output: &mut Vec<i16>) -> usize {
+        let samples = &samples[..samples.len() / self.channels * self.channels];
+        if ppm == 0 && self.passes_through() {
+            self.pass(samples);
+            output.extend_from_slice(samples);
+            return samples.len() / self.channels;
+        }
+        let ppm = i64::from(ppm.clamp(-PPM_MAX, PPM_MAX));
+        self.process(samples, ppm * ONE / 1_000_000, output)
+    }
+
     /// How many samples of each channel came and are not given yet.
-    pub(in crate::media) fn held(&self) -> usize {
+    #[must_use]
+    pub fn held(&self) -> usize {
         if self.passes_through() { 0 } else { AHEAD }
     }
 
     /// Moves to the nearest whole sample, by half a one at most: what follows is given to the bit.
     /// For quiet sound, where nobody hears it.
-    pub(in crate::media) fn snap(&mut self) {
+    pub fn snap(&mut self) {
         let half = ONE as u64 / 2;
         self.position = self.position.map(|at| (at + half) & !(ONE as u64 - 1));
     }
