@@ -105,7 +105,7 @@ enum Answering {
 impl Answering {
     fn config(&self, config: Config) -> Config {
         match self {
-            Answering::Echo => config,
+            Answering::Echo => bots::echo_config(config),
             Answering::Pass => bots::pass_config(config),
             Answering::Play(file) => file.config(config),
             Answering::Tone(_) => bots::tone_config(config),

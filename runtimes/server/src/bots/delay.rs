@@ -1,186 +1,379 @@
-//! How long an echo lags, and when it skips a block to lag less.
+//! How long an echo lags, and what is done about it.
 //!
-//! The browser's clock fills the queue that ours empties. Where the browser's is faster (200 ppm
-//! are 0.7 s an hour), or after it has sent a burst, the queue would only ever grow. So the least
-//! that was queued within a window is watched: that much was of no use against jitter. When it is
-//! more than [`EXCESS`], one block is skipped; when more than [`BACKLOG_MAX`] is queued, every
-//! block is. A queue that ran empty needs no care: what comes next lags by as much as it was late.
+//! The browser's clock fills the queue that ours empties, and the path between them delays each
+//! packet by another time. Packets leave at fixed points, 20 ms apart, from the first one on. So
+//! the first block is *held* for 14 ms before it is sent: each later one then comes that long
+//! before its packet is due, its *margin*, and may be as much later than the first was. No silence
+//! goes ahead.
 //!
-//! It reads no clock: a window is counted in sound.
+//! What is watched is the least margin of each second ([`watch`]); to lag by less than a packet
+//! more would help nobody, because a packet takes what is there when it is due. So the lag moves by
+//! whole packets:
+//!
+//! | the margin | becomes |
+//! | --- | --- |
+//! | is below 4 ms, or will be in 20 s by what the clocks drift | a packet more |
+//! | was above 28 ms for 30 s | a packet less |
+//! | was above 120 ms for 4 s, as after a stall | as many packets less as are too many, cut at once |
+//! | is above 400 ms | the block is cut |
+//! | anything else | left alone, to the bit |
+//!
+//! A packet more or less is put in or left out of quiet sound at once; loud sound is made longer or
+//! shorter by 1000 ppm (1.7 cents) for 20 s. Where a block is late all the same, a *bridge* of a
+//! packet goes in its place just before it would be missing, twice at most, and the lag is a packet
+//! more from then on. Silence that only fills the time of a pause is left out when it comes late.
+//! After 200 ms without sound all begins anew.
+//!
+//! Stretching leaves no packet some samples short, because 24 samples more than whole packets are
+//! always queued.
+//!
+//! It reads no clock.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+mod watch;
+mod wire;
+
+use std::time::{Duration, Instant};
 
 use smallrtc::AudioId;
 
-/// Silence that goes ahead of the echo, against jitter: a late block finds the queue not yet
-/// empty. Two packets; with the browser's own buffering the echo stays below 100 ms.
-pub(crate) const LEAD: Duration = Duration::from_millis(40);
+use self::watch::Watch;
+pub(super) use self::wire::{PACKET, samples, ticks};
+use self::wire::{Wire, nanos, nanos_until};
 
-/// What may stay queued all the time: the lead and two packets more.
-const EXCESS: Duration = Duration::from_millis(80);
+/// For how long the first block is held. 14 ms: with 20 ms for a packet and 7 ms for coders an echo
+/// is heard after 42 ms, and what a path in one town and a busy machine are late is less.
+const HOLD: Duration = Duration::from_millis(14);
+
+/// What is always queued beyond whole packets, in samples: the 16 that `Stretch` holds back, and
+/// what is rounded.
+pub(super) const SLACK_SAMPLES: usize = 24;
+
+/// The least margin that is left alone. 4 ms: what a block on a quiet path may be late next.
+const MARGIN_MIN: i64 = 4_000_000;
+
+/// A margin of a packet and so much more is a packet too much. 8 ms: what is left afterwards is
+/// well above the least.
+const MARGIN_SPARE: i64 = 8_000_000;
+
+/// How long loud sound takes to move by a packet, in seconds.
+const MOVE_SECS: i64 = 20;
+
+/// By how much loud sound is stretched or shortened: a sixtieth of a semitone.
+const LOUD_PPM: i32 = 1_000;
+
+/// How much longer than a packet all that is queued must have waited, for how many seconds, to be
+/// cut. 120 ms: four times what jitter of a bad path needs, and talking is not hard yet.
+const CUT_MARGIN: i64 = 120_000_000;
+const CUT_SECONDS: usize = 4;
 
 /// The most that is queued: a quarter of a second late is where talking becomes hard (ITU-T G.114
 /// gives 400 ms both ways as the limit).
-const BACKLOG_MAX: Duration = Duration::from_millis(400);
+pub(super) const BACKLOG_MAX: i64 = ticks(400, 1_000);
 
-/// How much sound is watched before a block is skipped: less, and a pause between two bursts
-/// would not be seen.
-const WINDOW: Duration = Duration::from_secs(2);
+/// How long before it is missing a bridge is sent: longer than it takes to the queue.
+const BRIDGE_AHEAD: Duration = Duration::from_millis(2);
 
-/// The pieces of an echo that have been queued and not yet sent.
-#[derive(Debug, Default)]
-pub(crate) struct Backlog {
-    /// At most `BACKLOG_MAX` of sound and one block, so its length is bounded by that.
-    pieces: VecDeque<(AudioId, Duration)>,
-    queued: Duration,
-    least: Option<Duration>,
-    watched: Duration,
-    skipped: u64,
+/// Bridges one after the other: two waves of sound nobody said are heard as it, more as a buzz.
+const BRIDGES_MAX: u8 = 2;
+
+/// A quarter of a packet's sound is not told from no slack, so blocks are whole halves of packets.
+const GRID: i64 = PACKET / 2;
+
+/// What was heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    pub(super) ticks: i64,
+    /// Nobody hears what is done to it.
+    pub(super) is_quiet: bool,
+    /// Nobody said it: it fills the time of a pause.
+    pub(super) is_filler: bool,
+    /// 24 samples of it.
+    pub(super) slack: i64,
 }
 
-impl Backlog {
-    /// Whether the next block, of this duration, is to be queued rather than skipped.
-    pub(crate) fn takes(&mut self, block: Duration) -> bool {
-        let least = self.least.map_or(self.queued, |least| least.min(self.queued));
-        self.least = Some(least);
-        self.watched += block;
-        let mut takes = self.queued <= BACKLOG_MAX;
-        if self.watched >= WINDOW {
-            takes &= least <= EXCESS;
-            self.watched = Duration::ZERO;
-            self.least = None;
+/// What becomes of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It waits for [`Act::Begin`].
+    Hold,
+    /// It is left out.
+    Skip,
+    /// It is queued.
+    Pass(Pass),
+}
+
+/// How a block is queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// So much silence before it.
+    pub(super) put: i64,
+    /// Without so much of its beginning.
+    pub(super) leave: i64,
+    /// Longer by so many millionths.
+    pub(super) ppm: i32,
+    /// The sound before it broke off.
+    pub(super) is_anew: bool,
+}
+
+/// What is to be done without a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// What was held is queued, after the slack.
+    Begin,
+    /// So much sound is made up; the last that is.
+    Bridge { ticks: i64, is_last: bool },
+}
+
+/// What an echo did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// How often sound began.
+    pub(super) begun: u64,
+    /// How often the lag was moved by packets.
+    pub(super) moved: u64,
+    /// Packets that were made up.
+    pub(super) bridged: u64,
+    /// How often the queue ran dry.
+    pub(super) dry: u64,
+    /// Blocks that were cut.
+    pub(super) cut: u64,
+    /// Blocks of silence that came late.
+    pub(super) left_out: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// For a block.
+    #[default]
+    Waits,
+    /// So much sound, until then. Until there is a packet of it, without end.
+    Holds(i64, Option<Instant>),
+    Flows,
+}
+
+/// The lag is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    /// By so many packets.
+    packets: i64,
+    /// So much is still to be put in, or left out where it is less than none.
+    owed: i64,
+    /// So much was.
+    done: i64,
+    /// Loud blocks are left out as well.
+    is_cut: bool,
+}
+
+/// The state of an echo's lag.
+#[derive(Debug, Default)]
+pub(super) struct Delay {
+    phase: Phase,
+    wire: Wire,
+    watch: Watch,
+    moves: Option<Move>,
+    bridges: u8,
+    slack: i64,
+    counters: Counters,
+}
+
+impl Delay {
+    /// A block came.
+    pub(super) fn hear(&mut self, heard: Heard, now: Instant) -> Verdict {
+        self.slack = heard.slack;
+        if self.phase != Phase::Flows || self.wire.rests(now) {
+            return self.hold(heard, now);
         }
-        self.skipped += u64::from(!takes);
-        takes
+        self.bridges = 0;
+        if self.wire.waiting() > BACKLOG_MAX {
+            self.counters.cut += 1;
+            return Verdict::Skip;
+        }
+        let Some(dry_at) = self.wire.dry_at(0) else { return Verdict::Pass(Pass::default()) };
+        if now >= dry_at {
+            self.wire.ran_dry(now);
+            self.counters.dry += 1;
+            (self.moves, self.watch) = (None, Watch::default());
+            return Verdict::Pass(Pass { is_anew: true, ..Pass::default() });
+        }
+        let margin = nanos_until(now, dry_at);
+        if heard.is_filler && margin >= nanos(PACKET) + MARGIN_SPARE {
+            self.counters.left_out += 1;
+            return Verdict::Skip;
+        }
+        if margin > nanos(BACKLOG_MAX) {
+            self.counters.cut += 1;
+            return Verdict::Skip;
+        }
+        self.watch(now);
+        self.plan(heard);
+        self.step(heard)
+    }
+
+    /// A block was queued with `more` than it holds.
+    pub(super) fn gave(&mut self, more: i64, heard: Heard) {
+        let Some(moves) = &mut self.moves else { return };
+        moves.owed -= more;
+        moves.done += more;
+        // Less than two samples cannot be told from what is rounded.
+        if moves.owed.abs() < heard.slack / 12 {
+            self.end_move();
+        }
+    }
+
+    /// So many blocks that were held are too many.
+    pub(super) fn left_out(&mut self, blocks: u64) {
+        self.counters.cut += blocks;
+    }
+
+    /// What was held is gone.
+    pub(super) fn forget_held(&mut self) {
+        if let Phase::Holds(..) = self.phase {
+            self.phase = Phase::Waits;
+        }
     }
 
     /// A piece was queued.
-    pub(crate) fn queued(&mut self, id: AudioId, duration: Duration) {
-        self.pieces.push_back((id, duration));
-        self.queued += duration;
+    pub(super) fn queued(&mut self, id: AudioId, ticks: i64) {
+        self.wire.push(id, ticks);
     }
 
-    /// A piece, and so every one before it, has been sent.
-    pub(crate) fn finished(&mut self, id: AudioId) {
-        while let Some((first, duration)) = self.pieces.front().copied() {
-            if first > id {
-                break;
+    /// The first sample of a piece has left.
+    pub(super) fn began(&mut self, id: AudioId, now: Instant) {
+        self.wire.began(id, now);
+    }
+
+    /// A piece is no longer queued.
+    pub(super) fn ended(&mut self, id: AudioId) {
+        self.wire.forget(id);
+    }
+
+    /// When [`Delay::turn`] has something to do; a bridge is wanted when sound is loud.
+    pub(super) fn due(&self, is_loud: bool) -> Option<Instant> {
+        match self.phase {
+            Phase::Holds(_, begins) => begins,
+            Phase::Flows if is_loud && self.bridges < BRIDGES_MAX => {
+                Some(self.wire.dry_at(0)? - BRIDGE_AHEAD)
             }
-            self.pieces.pop_front();
-            self.queued -= duration;
+            _ => None,
         }
     }
 
-    /// How many blocks were skipped.
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
+    /// Time has passed.
+    pub(super) fn turn(&mut self, is_loud: bool, now: Instant) -> Option<Act> {
+        if self.due(is_loud)? > now {
+            return None;
+        }
+        if let Phase::Holds(..) = self.phase {
+            self.phase = Phase::Flows;
+            (self.wire, self.watch, self.moves, self.bridges) = Default::default();
+            self.counters.begun += 1;
+            return Some(Act::Begin);
+        }
+        self.bridges += 1;
+        if self.wire.dry_at(0)? <= now {
+            // It would come too late itself.
+            self.bridges = BRIDGES_MAX;
+            return None;
+        }
+        self.counters.bridged += 1;
+        // Whatever was under way, afterwards whole packets are queued, and the slack.
+        let ticks = PACKET - self.wire.left() % PACKET + self.slack;
+        let done = self.moves.take().map_or(0, |moves| moves.done);
+        self.watch.shift(nanos(round_packets(done + ticks)));
+        Some(Act::Bridge { ticks, is_last: self.bridges == BRIDGES_MAX })
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn hold(&mut self, heard: Heard, now: Instant) -> Verdict {
+        let (held, begins) = match self.phase {
+            Phase::Holds(held, begins) => (held, begins),
+            _ => (0, None),
+        };
+        if heard.is_filler {
+            self.phase = Phase::Holds(held, begins);
+            self.counters.left_out += 1;
+            return Verdict::Skip;
+        }
+        let held = held + heard.ticks;
+        let begins = begins.or_else(|| (held >= PACKET).then(|| now + HOLD));
+        self.phase = Phase::Holds(held, begins);
+        Verdict::Hold
+    }
+
+    /// Notes the margin that this block would have if nothing were under way.
+    fn watch(&mut self, now: Instant) {
+        let done = self.moves.map_or(0, |moves| moves.done);
+        if let Some(dry_at) = self.wire.dry_at(done) {
+            self.watch.note(nanos_until(now, dry_at), now);
+        }
+    }
+
+    fn plan(&mut self, heard: Heard) {
+        if self.moves.is_some() {
+            return;
+        }
+        let Some(least) = self.watch.least() else { return };
+        let packet = nanos(PACKET);
+        // Where the drift leads while loud sound is moved.
+        let later = least + MOVE_SECS * self.watch.slope().min(0);
+        let (packets, is_cut) = match self.watch.least_of(CUT_SECONDS) {
+            Some(least) if least >= CUT_MARGIN => ((MARGIN_SPARE - least) / packet, true),
+            _ if later < MARGIN_MIN => (1, false),
+            _ if later >= packet + MARGIN_SPARE && self.watch.is_full() => {
+                ((MARGIN_SPARE - later) / packet, false)
+            }
+            _ => (0, false),
+        };
+        let owed = packets * PACKET + self.lacking(heard);
+        if owed != 0 {
+            self.moves = Some(Move { packets, owed, done: 0, is_cut });
+            self.counters.moved += u64::from(packets != 0);
+        }
+    }
+
+    /// What the slack lacks, or has too much of where it is less than none.
+    fn lacking(&self, heard: Heard) -> i64 {
+        let spare = self.wire.left() % GRID;
+        let is_enough = (heard.slack / 3..=2 * heard.slack).contains(&spare);
+        if is_enough || heard.ticks % GRID != 0 { 0 } else { heard.slack - spare }
+    }
+
+    fn step(&mut self, heard: Heard) -> Verdict {
+        let Some(moves) = &mut self.moves else { return Verdict::Pass(Pass::default()) };
+        let mut pass = Pass::default();
+        if moves.owed < 0 && (heard.is_quiet || moves.is_cut) {
+            if moves.owed + heard.ticks <= 0 {
+                moves.owed += heard.ticks;
+                moves.done -= heard.ticks;
+                self.counters.cut += u64::from(!heard.is_quiet);
+                if moves.owed == 0 {
+                    self.end_move();
+                }
+                return Verdict::Skip;
+            }
+            // What is left of a cut has time.
+            moves.is_cut = false;
+        }
+        match heard.is_quiet {
+            true if moves.owed > 0 => pass.put = moves.owed,
+            true => pass.leave = -moves.owed,
+            false if moves.owed > 0 => pass.ppm = LOUD_PPM,
+            false => pass.ppm = -LOUD_PPM,
+        }
+        Verdict::Pass(pass)
+    }
+
+    fn end_move(&mut self) {
+        if let Some(moves) = self.moves.take() {
+            self.watch.shift(moves.packets * nanos(PACKET));
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BLOCK: Duration = Duration::from_millis(20);
-
-    /// An echo whose queue is emptied by a clock that the test turns.
-    #[derive(Default)]
-    struct Echo {
-        backlog: Backlog,
-        ids: u64,
-        sent: u64,
-    }
-
-    impl Echo {
-        fn hear(&mut self) {
-            if self.backlog.takes(BLOCK) {
-                self.backlog.queued(AudioId(self.ids), BLOCK);
-                self.ids += 1;
-            }
-        }
-
-        fn send(&mut self) {
-            if self.sent < self.ids {
-                self.backlog.finished(AudioId(self.sent));
-                self.sent += 1;
-            }
-        }
-    }
-
-    #[test]
-    fn even_clocks_skip_nothing() {
-        let mut echo = Echo::default();
-        echo.backlog.queued(AudioId(0), LEAD);
-        echo.ids = 1;
-        for _ in 0..100_000 {
-            echo.hear();
-            echo.send();
-        }
-        assert_eq!(echo.backlog.skipped(), 0);
-        assert_eq!(echo.backlog.queued, BLOCK);
-    }
-
-    #[test]
-    fn a_faster_browser_does_not_make_the_echo_lag_more_and_more() {
-        let mut echo = Echo::default();
-        // 1000 ppm for an hour: 3.6 s too much in all.
-        for block in 0..180_000u64 {
-            echo.hear();
-            if block % 1000 == 0 {
-                echo.hear();
-            }
-            echo.send();
-            assert!(echo.backlog.queued <= EXCESS + 2 * BLOCK, "{:?}", echo.backlog.queued);
-        }
-        assert!((170..=180).contains(&echo.backlog.skipped()), "{}", echo.backlog.skipped());
-    }
-
-    #[test]
-    fn a_burst_is_cut_at_the_limit_and_the_rest_is_worked_off() {
-        let mut echo = Echo::default();
-        for _ in 0..20 {
-            echo.hear();
-        }
-        assert_eq!((echo.backlog.queued, echo.backlog.skipped()), (BACKLOG_MAX, 0));
-        echo.hear();
-        assert_eq!((echo.backlog.queued, echo.backlog.skipped()), (BACKLOG_MAX + BLOCK, 0));
-        echo.hear();
-        assert_eq!((echo.backlog.queued, echo.backlog.skipped()), (BACKLOG_MAX + BLOCK, 1));
-        // 17 blocks too many, one for each window of 2 s.
-        for _ in 0..18 * 100 {
-            echo.hear();
-            echo.send();
-        }
-        assert!(echo.backlog.queued <= EXCESS + BLOCK, "{:?}", echo.backlog.queued);
-    }
-
-    #[test]
-    fn jitter_within_the_lead_skips_nothing() {
-        let mut echo = Echo::default();
-        echo.backlog.queued(AudioId(0), LEAD);
-        echo.ids = 1;
-        for _ in 0..10_000 {
-            // Six blocks at once, then none for as long.
-            for _ in 0..6 {
-                echo.hear();
-            }
-            for _ in 0..6 {
-                echo.send();
-            }
-        }
-        assert_eq!(echo.backlog.skipped(), 0);
-    }
-
-    #[test]
-    fn pieces_whose_end_was_not_told_are_finished_by_a_later_one() {
-        let mut backlog = Backlog::default();
-        for id in 0..5 {
-            backlog.queued(AudioId(id), BLOCK);
-        }
-        backlog.finished(AudioId(3));
-        assert_eq!(backlog.queued, BLOCK);
-        backlog.finished(AudioId(3));
-        assert_eq!(backlog.queued, BLOCK);
-    }
+/// The nearest number of whole packets, in ticks.
+fn round_packets(ticks: i64) -> i64 {
+    (ticks + PACKET / 2).div_euclid(PACKET) * PACKET
 }

@@ -14,19 +14,15 @@
 //! What the bot says is its [`Voice`]'s; all the rest is the same for every bot here.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
-use smallrtc::media::DriftCorrector;
 use smallrtc::rtvi::{Capabilities, Rtvi, RtviEvent, RtviMessage};
-use smallrtc::{
-    AudioFrame, CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId,
-};
+use smallrtc::{CloseReason, Codec, EncodedFrame, Event, MediaKind, Message, Track, TrackId};
 use smallrtc_smol::{AudioBlock, PeerSender, Received};
 use tracing::{debug, info};
 
-use super::delay::{Backlog, LEAD};
+use super::sound::Sound;
 use crate::TapedPeer;
 
 /// Messages on their way back that wait for room in the call's own queue. As many as a call holds
@@ -39,7 +35,8 @@ const MESSAGES_MAX: usize = 50;
 const KEYFRAME_REQUEST_FRAMES: u32 = 15;
 
 /// Lets the peer hear, read and see itself until the call ends; gives the reason of the end,
-/// `None` when the driver went away before.
+/// `None` when the driver went away before. Calls should be set up with
+/// [`echo_config`](super::echo_config), or the echo lags more.
 pub async fn echo(call: impl Into<TapedPeer>) -> Option<CloseReason> {
     run(call.into(), Sound::default()).await
 }
@@ -159,67 +156,6 @@ async fn send_coded(peer: &mut TapedPeer, track: TrackId, frame: EncodedFrame) {
     if let Err(error) = peer.send_encoded(track, frame).await {
         debug!(%error, %track, "a frame could not be returned");
     }
-}
-
-/// The way back of sound.
-#[derive(Debug, Default)]
-struct Sound {
-    /// The peer speaks by its own clock, and the echo goes out by ours.
-    drift: DriftCorrector,
-    backlog: Backlog,
-    begun: bool,
-}
-
-impl Voice for Sound {
-    #[expect(clippy::disallowed_methods, reason = "how late sound comes is told by no other clock")]
-    async fn hear(&mut self, peer: &mut TapedPeer, block: &AudioBlock) {
-        if !self.begun {
-            self.begun = true;
-            self.lead(peer, block).await;
-        }
-        if self.backlog.takes(duration(block.frame())) {
-            // Taken out, so that it can lend its samples to what waits for room.
-            let mut drift = std::mem::take(&mut self.drift);
-            let frame = drift.correct(block.frame(), block.time, Instant::now());
-            self.send(peer, frame).await;
-            self.drift = drift;
-        } else {
-            debug!(shard = peer.shard(), call = %peer.id(), skipped = self.backlog.skipped(), "the echo lagged");
-        }
-    }
-
-    async fn see(&mut self, _: &mut TapedPeer, event: &Event) {
-        if let Event::AudioFinished { id, .. } = event {
-            self.backlog.finished(*id);
-        }
-    }
-
-    async fn due(&mut self) {
-        future::pending().await
-    }
-
-    async fn turn(&mut self, _: &mut TapedPeer) {}
-}
-
-impl Sound {
-    async fn lead(&mut self, peer: &mut TapedPeer, block: &AudioBlock) {
-        let samples = LEAD.as_millis() as usize * block.rate as usize / 1000;
-        let silence = vec![0; samples * usize::from(block.channels)];
-        let frame = AudioFrame { samples: &silence, ..block.frame() };
-        self.send(peer, frame).await;
-    }
-
-    async fn send(&mut self, peer: &mut TapedPeer, frame: AudioFrame<'_>) {
-        match peer.send_audio(frame).await {
-            Ok(id) => self.backlog.queued(id, duration(frame)),
-            Err(error) => debug!(%error, "sound could not be returned"),
-        }
-    }
-}
-
-fn duration(frame: AudioFrame<'_>) -> Duration {
-    let samples = frame.samples.len() / usize::from(frame.channels.max(1));
-    Duration::from_micros(samples as u64 * 1_000_000 / u64::from(frame.rate.max(1)))
 }
 
 /// The way back of pictures. What cannot be shown without a frame that was lost is held back
@@ -368,12 +304,5 @@ mod tests {
     #[test]
     fn a_track_that_goes_one_way_only_returns_nothing() {
         assert_eq!(pictures().judge(TrackId(2), true, true), Verdict::HoldBack);
-    }
-
-    #[test]
-    fn the_duration_counts_samples_of_one_channel() {
-        let samples = [0; 960];
-        assert_eq!(duration(AudioFrame::mono(&samples, 48_000)), Duration::from_millis(20));
-        assert_eq!(duration(AudioFrame::stereo(&samples, 48_000)), Duration::from_millis(10));
     }
 }

@@ -15,10 +15,13 @@ mod echo;
 mod pass;
 mod play;
 mod playable;
+mod sound;
+mod splice;
 mod tone;
 
 pub use echo::echo;
 pub use pass::{pass, pass_config};
 pub use play::play;
 pub use playable::{PlayError, Playable};
+pub use sound::echo_config;
 pub use tone::{tone, tone_config};
