@@ -7,8 +7,8 @@
 //! *Parts* are of the same driver in this process, with a bot that does as the echo bot does and
 //! notes the time. A code that says what it holds stands in for Opus, so that each packet is known
 //! again wherever it is. The rest of the whole, beyond these parts, is what Opus delays; and, on a
-//! busy machine, what the bot's lag has grown by, because sound came late. The same with a first
-//! block that is not held: what is left of the pacing then is what the bot may be late.
+//! busy machine, what the bot's lag has grown by, because sound came late. The same again with a
+//! first block that is held for less: what a network without jitter would allow.
 //!
 //! | part | from | to |
 //! | --- | --- | --- |
@@ -57,8 +57,8 @@ const PACKET_TICKS: u64 = 960;
 const RATE: u32 = 48_000;
 
 /// For how long the first block is held: what the echo bot does
-/// (`runtimes/server/src/bots/delay.rs`), and what it might do with on a network without jitter.
-const HOLDS: [Duration; 2] = [Duration::from_millis(14), Duration::ZERO];
+/// (`runtimes/server/src/bots/delay.rs`), and the least margin that it leaves alone.
+const HOLDS: [Duration; 2] = [Duration::from_millis(14), Duration::from_millis(4)];
 
 /// Silence ahead of it, in samples, as the echo bot has it.
 const SLACK: usize = 24;

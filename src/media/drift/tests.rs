@@ -348,3 +348,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn stretch_takes_whatever_it_is_given() {
+    for channels in [0, 1, 2, 3, 255] {
+        let (mut stretch, mut out) = (Stretch::new(channels), Vec::new());
+        for ppm in [0, i32::MIN, 1, i32::MAX, -1_000] {
+            for len in [0, 1, 2, 959, 960] {
+                let before = out.len();
+                let given = stretch.stretch(&vec![7; len], ppm, &mut out);
+                assert_eq!(given * usize::from(channels.clamp(1, 2)), out.len() - before);
+            }
+        }
+        stretch.snap();
+        // A tenth more, and a tenth less, is the most.
+        assert!((3 * 1_920..6 * 1_920).contains(&out.len()), "{}", out.len());
+    }
+}
+
+#[test]
+fn stretch_gives_what_its_millionths_say_and_nothing_else_until_it_has_to() {
+    let second: Vec<i16> = (0..48_000).map(|at| (at % 997) as i16).collect();
+    for (ppm, more) in [(1_000, 48), (-1_000, -48), (100_000, 4_800), (900_000, 4_800)] {
+        let (mut stretch, mut out) = (Stretch::new(1), Vec::new());
+        assert_eq!(stretch.stretch(&second, 0, &mut out), 48_000);
+        assert_eq!((&out, stretch.held()), (&second, 0));
+        let given = stretch.stretch(&second, ppm, &mut out) as i64;
+        let off = given + stretch.held() as i64 - 48_000 - more;
+        // What is held back is not stretched yet.
+        assert!(off.abs() <= 2, "{off} samples at {ppm} ppm");
+    }
+}

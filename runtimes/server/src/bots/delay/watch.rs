@@ -91,3 +91,56 @@ impl Watch {
         median.clamp(-SLOPE_MAX, SLOPE_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each second's margins, three of them.
+    fn watched(seconds: impl IntoIterator<Item = i64>) -> Watch {
+        let mut watch = Watch::default();
+        #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+        let mut now = Instant::now();
+        for least in seconds {
+            for more in [5, 0, 9] {
+                watch.note(least + more, now);
+                now += SECOND / 3 + Duration::from_nanos(1);
+            }
+        }
+        watch
+    }
+
+    #[test]
+    fn the_least_margin_counts_for_thirty_seconds() {
+        let margins = |after| std::iter::once(3).chain(std::iter::repeat_n(7, after));
+        let watch = watched(margins(29));
+        assert_eq!((watch.least(), watch.is_full()), (Some(3), false));
+        let watch = watched(margins(30));
+        assert_eq!((watch.least(), watch.is_full()), (Some(3), true));
+        let watch = watched(margins(31));
+        assert_eq!((watch.least(), watch.seconds.len()), (Some(7), SECONDS_MAX));
+        assert_eq!(Watch::default().least(), None);
+    }
+
+    #[test]
+    fn what_clocks_drift_is_known_after_three_seconds_and_one_late_block_is_no_drift() {
+        let drift = |second: i64| 14_000_000 - 200_000 * second;
+        assert_eq!(watched((0..3).map(drift)).slope(), 0);
+        assert_eq!(watched((0..4).map(drift)).slope(), -200_000);
+        let late = |second: i64| if second == 12 { 1_000_000 } else { drift(second) };
+        assert_eq!(watched((0..20).map(late)).slope(), -200_000);
+        assert_eq!(watched((0..9).map(|second| second * 9_000_000)).slope(), SLOPE_MAX);
+        assert_eq!(watched([9, 9, 9, 9, -9_000_000, 0]).slope(), 0);
+    }
+
+    #[test]
+    fn margins_of_before_count_as_what_they_would_be_now() {
+        let watch = watched((0..20).map(|second| second * 100_000));
+        assert_eq!(watch.least(), Some(1_900_000));
+        assert_eq!(watch.least_of(4), Some(1_500_000));
+        assert_eq!(watched([1, 2]).least_of(4), None);
+        let mut watch = watched([1, 2, 3, 4, 5]);
+        watch.shift(10);
+        assert_eq!(watch.least_of(4), Some(11));
+    }
+}

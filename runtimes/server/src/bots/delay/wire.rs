@@ -152,3 +152,83 @@ impl Wire {
         start
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
+    fn epoch() -> Instant {
+        Instant::now()
+    }
+
+    /// Three packets are queued, in pieces of one each; the first has left at the returned time.
+    fn begun() -> (Wire, Instant) {
+        let (mut wire, start) = (Wire::default(), epoch());
+        assert_eq!(wire.dry_at(0), None);
+        (0..3).for_each(|id| wire.push(AudioId(id), PACKET));
+        wire.began(AudioId(0), start);
+        (wire, start)
+    }
+
+    #[test]
+    fn the_queue_runs_dry_when_the_last_whole_packet_has_left() {
+        let (mut wire, start) = begun();
+        assert_eq!(wire.dry_at(0), Some(start + 60 * MS));
+        assert_eq!(wire.dry_at(1), Some(start + 40 * MS));
+        wire.push(AudioId(3), PACKET - 1);
+        assert_eq!(wire.dry_at(0), Some(start + 60 * MS));
+        wire.push(AudioId(4), 1);
+        assert_eq!(wire.dry_at(0), Some(start + 80 * MS));
+        assert!(!wire.rests(start + 259 * MS) && wire.rests(start + 260 * MS));
+    }
+
+    #[test]
+    fn a_word_that_is_late_moves_no_packet_and_one_that_is_early_does() {
+        let (mut wire, start) = begun();
+        wire.began(AudioId(1), start + 39 * MS);
+        assert_eq!(wire.dry_at(0), Some(start + 60 * MS + FOLLOW));
+        wire.began(AudioId(2), start + 35 * MS);
+        assert_eq!(wire.dry_at(0), Some(start + 55 * MS));
+    }
+
+    #[test]
+    fn a_clock_that_slips_is_followed_by_whole_packets() {
+        for (late, slipped) in [(20, 20), (21, 20), (22, 40), (100, 100), (135, 140)] {
+            let (mut wire, start) = begun();
+            wire.began(AudioId(1), start + (20 + late) * MS);
+            assert_eq!(wire.dry_at(0), Some(start + (60 + slipped) * MS), "{late} ms late");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_meanwhile_is_known_when_it_goes_on() {
+        let (mut wire, start) = begun();
+        wire.ran_dry(start + 75 * MS);
+        assert_eq!((wire.left(), wire.dry_at(0)), (0, Some(start + 80 * MS)));
+        wire.began(AudioId(1), start + 500 * MS);
+        assert_eq!((wire.left(), wire.dry_at(0)), (PACKET, Some(start + 540 * MS)));
+    }
+
+    #[test]
+    fn pieces_whose_beginning_was_not_told_began_before_a_later_one() {
+        let (mut wire, start) = begun();
+        assert_eq!(wire.waiting(), 2 * PACKET);
+        wire.began(AudioId(2), start + 40 * MS);
+        assert_eq!((wire.waiting(), wire.left()), (0, 0));
+        wire.began(AudioId(2), start + 400 * MS);
+        assert_eq!(wire.dry_at(0), Some(start + 60 * MS));
+    }
+
+    #[test]
+    fn sound_is_as_long_as_its_samples() {
+        assert_eq!((nanos(PACKET), ticks(882, 44_100)), (20_000_000, PACKET));
+        assert_eq!((samples(PACKET, 44_100), samples(PACKET - 1, 48_000)), (882, 959));
+        assert_eq!((samples(-PACKET, 48_000), samples(PACKET, 0), ticks(1, 0)), (0, 0, 14_112_000));
+        let now = epoch();
+        assert_eq!(nanos_until(now, now + MS), 1_000_000);
+        assert_eq!(nanos_until(now + MS, now), -1_000_000);
+    }
+}
