@@ -113,7 +113,8 @@ impl Stretch {
             return samples.len() / self.channels;
         }
         let ppm = i64::from(ppm.clamp(-PPM_MAX, PPM_MAX));
-        self.process(samples, ppm * ONE / 1_000_000, output)
+        let step = ONE * 1_000_000 / (1_000_000 + ppm);
+        self.process(samples, ONE - step, output)
     }
 
     /// How many samples of each channel came and are not given yet.
