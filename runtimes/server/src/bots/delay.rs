@@ -76,7 +76,8 @@ const BRIDGE_AHEAD: Duration = Duration::from_millis(2);
 /// Bridges one after the other: two waves of sound nobody said are heard as it, more as a buzz.
 const BRIDGES_MAX: u8 = 2;
 
-/// A quarter of a packet's sound is not told from no slack, so blocks are whole halves of packets.
+/// What blocks are multiples of, unless they come as they like: the slack is what is queued beyond
+/// them.
 const GRID: i64 = PACKET / 2;
 
 /// What was heard.
@@ -209,7 +210,7 @@ impl Delay {
         self.step(heard)
     }
 
-    /// A block was queued with `more` than it holds.
+    /// A block was queued, with so much more sound than it holds; less where that is negative.
     pub(super) fn gave(&mut self, more: i64, heard: Heard) {
         let Some(moves) = &mut self.moves else { return };
         moves.owed -= more;
