@@ -10,6 +10,7 @@
 //! Messages and pictures come back from all of them. Each takes a `Peer`, or a
 //! [`TapedPeer`](crate::TapedPeer), which is recorded.
 
+mod alarm;
 mod delay;
 mod echo;
 mod pass;

@@ -10,9 +10,9 @@ use futures_lite::future;
 use smallrtc::media::Stretch;
 use smallrtc::{AudioFrame, AudioId, AudioIdle, AudioOrigin, Config, ConnectionState, Event};
 use smallrtc_smol::AudioBlock;
-use smol::Timer;
 use tracing::debug;
 
+use super::alarm::Alarm;
 use super::delay::{Act, Counters, Delay, Heard, Pass, Verdict, samples, ticks};
 use super::delay::{BACKLOG_MAX, PACKET, SLACK_SAMPLES};
 use super::echo::Voice;
@@ -50,7 +50,7 @@ pub(super) struct Sound {
     echo: Echo,
     greets: Option<Instant>,
     told: Counters,
-    timer: Option<(Instant, Timer)>,
+    alarm: Alarm,
 }
 
 impl Voice for Sound {
@@ -79,13 +79,7 @@ impl Voice for Sound {
         let Some(due) = [self.greets, self.echo.due()].into_iter().flatten().min() else {
             return future::pending().await;
         };
-        // Set anew only where it moved: that costs more than to wait for it.
-        let timer = match &mut self.timer {
-            Some((at, timer)) if *at == due => timer,
-            timer => &mut timer.insert((due, Timer::at(due))).1,
-        };
-        timer.await;
-        self.timer = None;
+        self.alarm.wait(due).await;
     }
 
     async fn turn(&mut self, peer: &mut TapedPeer) {
