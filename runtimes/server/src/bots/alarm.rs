@@ -9,7 +9,7 @@
 //! | what | is |
 //! | --- | --- |
 //! | who waits | one entry for each echo, so as many as there are calls |
-//! | an alarm that cannot be had, because there is no thread | no bridge where a block is late, and an echo that begins with its second block |
+//! | an alarm that cannot be had, for want of a thread | no word of silence at first, no bridges, and an echo that begins with its second block |
 //!
 //! It has a thread of its own, which the first echo starts and which stays.
 

@@ -13,15 +13,16 @@
 //! | the margin | becomes |
 //! | --- | --- |
 //! | is below 4 ms, or will be in 20 s by what the clocks drift | a packet more |
-//! | was above 28 ms for 30 s | a packet less |
+//! | was above 28 ms for 30 s | as many packets less as are too many |
 //! | was above 120 ms for 4 s, as after a stall | as many packets less as are too many, cut at once |
 //! | is above 400 ms | the block is cut |
 //! | anything else | left alone, to the bit |
 //!
-//! A packet more or less is put in or left out of quiet sound at once; loud sound is made longer or
-//! shorter by 1000 ppm (1.7 cents) for 20 s. Where a block is late all the same, a *bridge* of a
-//! packet goes in its place just before it would be missing, twice at most, and the lag is a packet
-//! more from then on. Silence that only fills the time of a pause is left out when it comes late.
+//! One move ends before another begins. A packet more or less is put in or left out of quiet sound
+//! at once; loud sound is made longer or shorter by 1000 ppm (1.7 cents) for 20 s. Where a block is
+//! late all the same, a *bridge* of a packet goes in its place just before it would be missing,
+//! twice at most, and the lag is a packet more from then on. Silence that only fills the time of a
+//! pause is left out when it comes late.
 //! After 200 ms without sound all begins anew.
 //!
 //! Stretching leaves no packet some samples short, because 24 samples more than whole packets are
@@ -66,8 +67,7 @@ const LOUD_PPM: i32 = 1_000;
 const CUT_MARGIN: i64 = 120_000_000;
 const CUT_SECONDS: usize = 4;
 
-/// The most that is queued: a quarter of a second late is where talking becomes hard (ITU-T G.114
-/// gives 400 ms both ways as the limit).
+/// The most that is queued. 400 ms: what ITU-T G.114 gives as the limit for talking.
 pub(super) const BACKLOG_MAX: i64 = ticks(400, 1_000);
 
 /// How long before it is missing a bridge is sent: longer than it takes to the queue.
@@ -184,11 +184,13 @@ impl Delay {
         if self.phase != Phase::Flows || self.wire.rests(now) {
             return self.hold(heard, now);
         }
-        self.bridges = 0;
+        // Where nothing is sent, as while somebody else pauses sound, there is no end to what bridges
+        // would lead over.
         if self.wire.waiting() > BACKLOG_MAX {
             self.counters.cut += 1;
             return Verdict::Skip;
         }
+        self.bridges = 0;
         let Some(dry_at) = self.wire.dry_at(0) else { return Verdict::Pass(Pass::default()) };
         if now >= dry_at {
             self.wire.ran_dry(now);
@@ -236,6 +238,11 @@ impl Delay {
     /// A piece was queued.
     pub(super) fn queued(&mut self, id: AudioId, ticks: i64) {
         self.wire.push(id, ticks);
+    }
+
+    /// A piece was refused: nothing of it goes out, and what comes next begins anew.
+    pub(super) fn refused(&mut self) {
+        self.phase = Phase::Waits;
     }
 
     /// The first sample of a piece has left.

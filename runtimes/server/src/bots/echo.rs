@@ -36,7 +36,8 @@ const KEYFRAME_REQUEST_FRAMES: u32 = 15;
 
 /// Lets the peer hear, read and see itself until the call ends; gives the reason of the end,
 /// `None` when the driver went away before. Calls should be set up with
-/// [`echo_config`](super::echo_config), or the echo lags more.
+/// [`echo_config`](super::echo_config), or the echo lags more. Nobody else may clear or pause its
+/// sound meanwhile: what the bot queued it takes for said, or still to be said.
 pub async fn echo(call: impl Into<TapedPeer>) -> Option<CloseReason> {
     run(call.into(), Sound::default()).await
 }

@@ -102,7 +102,10 @@ impl Sound {
     fn sent(&mut self, sent: Result<AudioId, smallrtc::SendError>, ticks: i64) {
         match sent {
             Ok(id) => self.echo.delay.queued(id, ticks),
-            Err(error) => debug!(%error, "sound could not be returned"),
+            Err(error) => {
+                self.echo.delay.refused();
+                debug!(%error, "sound could not be returned");
+            }
         }
     }
 
@@ -157,6 +160,9 @@ impl Form {
     /// Keeps a block, and gives how many were left out. The oldest of a burst goes: what is quiet
     /// as far as a packet stays, and whatever is more than would be queued.
     fn hold(&mut self, block: &[i16]) -> u64 {
+        if block.is_empty() {
+            return 0;
+        }
         self.held.extend_from_slice(block);
         let (packet, most) = (self.len(PACKET), self.len(BACKLOG_MAX));
         let mut left_out = 0;

@@ -38,6 +38,8 @@ struct Pacer {
     deadline: Option<Instant>,
     last: Option<Instant>,
     settling: u32,
+    /// Somebody else has paused sound.
+    is_paused: bool,
 }
 
 impl Pacer {
@@ -209,7 +211,8 @@ impl Rig {
     /// Until that time.
     fn go_on(&mut self, until: Instant) {
         loop {
-            let leaves = self.pacer.deadline.map(|at| at + (self.late)(self.packets));
+            let deadline = self.pacer.deadline.filter(|_| !self.pacer.is_paused);
+            let leaves = deadline.map(|at| at + (self.late)(self.packets));
             let word = self.words.front().map(|word| word.0);
             let due = self.echo.due();
             let next = [leaves, word, due].into_iter().flatten().min();

@@ -267,3 +267,40 @@ fn who_sends_nothing_more_has_no_more_queued_than_400_ms() {
     let queued = rig.pacer.queue.len() / 16;
     assert!((400..=450).contains(&queued), "{queued} ms");
 }
+
+#[test]
+fn while_somebody_pauses_it_an_echo_makes_up_two_packets_and_no_more() {
+    let mut rig = rig(16_000);
+    rig.run(Path::new().blocks(2), tone(16_000));
+    rig.pacer.is_paused = true;
+    rig.run(Path::new().blocks(7).skip(100), tone(16_000));
+    assert_eq!(rig.counters().bridged, 2, "{:?}", rig.counters());
+    assert!(rig.pacer.queue.len() < 16_000, "{} samples wait", rig.pacer.queue.len());
+    // What goes on is sound again, and not for ever late.
+    rig.pacer.is_paused = false;
+    rig.pacer.deadline = Some(rig.now);
+    let loud = rig.ear.loud;
+    rig.run(Path::new().blocks(30).skip(350), tone(16_000));
+    assert!(rig.ear.loud - loud > 22 * 16_000, "{} of 23 s", (rig.ear.loud - loud) / 16_000);
+    let (_, lag) = rig.lags(0.9);
+    assert!(lag < 60.0, "a lag of {lag} ms");
+}
+
+#[test]
+fn an_echo_whose_sound_was_refused_begins_anew() {
+    let mut rig = rig(16_000);
+    rig.run(Path::new().blocks(1), tone(16_000));
+    rig.echo.delay.refused();
+    rig.run(Path::new().blocks(2).skip(50), tone(16_000));
+    assert_eq!(rig.counters(), Counters { begun: 2, ..Counters::default() });
+}
+
+#[test]
+fn an_empty_block_is_nothing() {
+    let mut rig = rig(16_000);
+    rig.run(Path::new().blocks(1).take(1), |_| 0);
+    let empty = AudioFrame::mono(&[], 16_000);
+    assert!(rig.echo.hear(empty, false, rig.now).is_none());
+    rig.run(Path::new().blocks(1).skip(1), tone(16_000));
+    assert_eq!(rig.counters().begun, 1);
+}
