@@ -184,8 +184,8 @@ impl Delay {
         if self.phase != Phase::Flows || self.wire.rests(now) {
             return self.hold(heard, now);
         }
-        // Where nothing is sent, as while somebody else pauses sound, there is no end to what bridges
-        // would lead over.
+        // Where nothing is sent, as while somebody else pauses sound, there is no end to what
+        // bridges would lead over.
         if self.wire.waiting() > BACKLOG_MAX {
             self.counters.cut += 1;
             return Verdict::Skip;
