@@ -99,8 +99,7 @@ mod tests {
     /// Each second's margins, three of them.
     fn watched(seconds: impl IntoIterator<Item = i64>) -> Watch {
         let mut watch = Watch::default();
-        #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
-        let mut now = Instant::now();
+        let mut now = crate::tape::now();
         for least in seconds {
             for more in [5, 0, 9] {
                 watch.note(least + more, now);

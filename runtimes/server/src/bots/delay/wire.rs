@@ -156,17 +156,13 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tape::now;
 
     const MS: Duration = Duration::from_millis(1);
 
-    #[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
-    fn epoch() -> Instant {
-        Instant::now()
-    }
-
     /// Three packets are queued, in pieces of one each; the first has left at the returned time.
     fn begun() -> (Wire, Instant) {
-        let (mut wire, start) = (Wire::default(), epoch());
+        let (mut wire, start) = (Wire::default(), now());
         assert_eq!(wire.dry_at(0), None);
         (0..3).for_each(|id| wire.push(AudioId(id), PACKET));
         wire.began(AudioId(0), start);
@@ -227,7 +223,7 @@ mod tests {
         assert_eq!((nanos(PACKET), ticks(882, 44_100)), (20_000_000, PACKET));
         assert_eq!((samples(PACKET, 44_100), samples(PACKET - 1, 48_000)), (882, 959));
         assert_eq!((samples(-PACKET, 48_000), samples(PACKET, 0), ticks(1, 0)), (0, 0, 14_112_000));
-        let now = epoch();
+        let now = now();
         assert_eq!(nanos_until(now, now + MS), 1_000_000);
         assert_eq!(nanos_until(now + MS, now), -1_000_000);
     }

@@ -15,11 +15,6 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 /// What the model's first packets after sound are: 100 ms of zeros, and two that say so.
 const SETTLE_PACKETS: u32 = 7;
 
-#[expect(clippy::disallowed_methods, reason = "virtual time has to begin somewhere")]
-fn epoch() -> Instant {
-    Instant::now()
-}
-
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -152,7 +147,7 @@ impl Rig {
     fn new(rate: u32, channels: u8, block: Duration) -> Rig {
         let frames = rate as usize / 50;
         let pacer = Pacer { frames, channels: channels.into(), ..Pacer::default() };
-        let start = epoch();
+        let start = now();
         Rig {
             rate,
             channels,
